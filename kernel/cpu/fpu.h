@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Who owns the FPU registers. The kernel itself computes without them, so a vCPU's state stays in
+ * the registers across exits and across kernel threads, and is saved only when another vCPU needs
+ * them or the vCPU moves to another CPU.
+ *
+ * Invariant I1: cpu->fpu_owner == f exactly if f->cpu is this CPU and f's state is in its registers. */
+#pragma once
+
+#include "lib/compiler.h"
+#include "lib/types.h"
+
+struct fpu {
+	void *area;  /* [o] 64-byte aligned, fpu_area_bytes() */
+	u64 xcr0;    /* the guest's XCR0; 1 at reset */
+	s32 cpu;     /* where the state is live, -1: only in area */
+};
+
+void fpu_init(void);          /* once per CPU */
+u32 fpu_area_bytes(void);     /* what XSAVE, or FXSAVE without it, needs */
+u64 fpu_xcr0_allowed(void);   /* components that we save: 0 without XSAVE */
+/* fpu_reset - @f as after INIT. => its thread does not run */
+void fpu_reset(struct fpu *f);
+/* fpu_load - make the registers hold @f. => preemption off */
+void fpu_load(struct fpu *f);
+/* fpu_save - @f's state to its area, giving up ownership; nothing if it is not live here.
+ * => preemption off; called when its thread is switched away */
+void fpu_save(struct fpu *f);

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The hypervisor's own address space.
+ *
+ *	0000_0000_0000_0000  lower half: the hva space of the VM whose thread runs (mm owns it)
+ *	ffff_8000_0000_0000  direct map of all RAM, never executable
+ *	ffff_c000_0000_0000  thread stacks, each between unmapped guard pages
+ *	ffff_d000_0000_0000  device memory
+ *	ffff_ffff_8000_0000  the kernel image: text RX, rodata R, data and bss RW
+ *
+ * The upper half's top-level entries are made once, at boot, before the first struct mm copies them:
+ * what is mapped later is mapped below these, and so is seen by every address space at once.
+ *
+ * Before frames exist, pages come from a boot-time bump allocator over the boot map, afterwards from
+ * whoever calls kernel_pages_set (mm/frame.c). Kernel mappings are never narrowed, and unmapped only
+ * when a thread's stack goes (with a shoot-down). */
+#pragma once
+
+#include "lib/compiler.h"
+#include "lib/pt_walk.h"
+#include "lib/types.h"
+
+#define DIRECT_MAP   0xffff800000000000ul
+#define STACK_AREA   0xffffc00000000000ul
+#define DEVICE_AREA  0xffffd00000000000ul
+#define KERNEL_IMAGE 0xffffffff80000000ul
+
+#ifdef NEAP_HOST
+extern u64 host_direct_map; /* the unit tests' fake RAM */
+#undef DIRECT_MAP
+#define DIRECT_MAP host_direct_map
+#endif
+
+static inline void *phys_to_virt(u64 phys)
+{
+	return (void *)(phys + DIRECT_MAP);
+}
+
+static inline u64 virt_to_phys(const void *virt)
+{
+	return (u64)virt - DIRECT_MAP;
+}
+
+enum map_cache { MAP_WRITE_BACK, MAP_WRITE_COMBINING, MAP_UNCACHED };
+
+struct boot_info;
+
+/* memory_init - leave the boot page tables for real ones: W^X, NX, guard pages, direct map.
+ * => boot CPU, before anything else allocates; @info's memory map is trusted after clipping
+ * @cap: at most this many bytes of RAM are used in all (0: no cap). */
+void memory_init(const struct boot_info *info, u64 cap);
+/* memory_init_ap - the same tables and control bits on another CPU. */
+void memory_init_ap(void);
+
+extern struct pt kernel_pt; /* its upper half is what every address space shares */
+
+/* memory_boot_pages - @n contiguous zeroed pages that are never freed. => before frames exist */
+u64 memory_boot_pages(u64 n);
+/* memory_boot_ranges - what the bump allocator has not used: usable RAM for mm to take over, as
+ * physical page-aligned ranges. Ends the bump allocator. Calls @add for each. */
+void memory_boot_ranges(void (*add)(u64 start, u64 end));
+u64 memory_ram_top(void);      /* end of the highest usable byte under the cap */
+u64 memory_ram_bytes(void);    /* usable bytes under the cap, kernel and modules included */
+
+/* kernel_pages_set - single pages for tables and stacks come from here from now on. */
+void kernel_pages_set(struct pt_pages *pages);
+
+/* memory_map_device - map @bytes at physical @phys. => may be called any time, thread context
+ * Return the virtual address, or NULL without memory. Never unmapped. */
+void *memory_map_device(u64 phys, u64 bytes, enum map_cache cache);
+
+#define STACK_BYTES (4 * PAGE_SIZE)
+/* stack_alloc - a thread stack of STACK_BYTES between two guard pages. Return its *top*, or NULL. */
+void *stack_alloc(void);
+void stack_free(void *top);
+/* stack_guard_hit - true if @va lies in a guard page: for the panic's words. */
+bool stack_guard_hit(u64 va);
+
+/* What of the kernel's memory is whose, for the overhead figures. */
+u64 memory_image_bytes(void);
+
+/* memory_clear_page - fill a page with zeros. On processors without fast string operations by SSE
+ * stores (one register borrowed and given back: FPU ownership is not touched).
+ * => preemption may be on; any context but NMI */
+extern void (*memory_clear_page)(void *page);

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What each processor has of its own. GS points to this CPU's `struct cpu` whenever C code runs
+ * (the guest's GS is swapped out before the first C instruction after a VM exit). The head of the
+ * struct is known to assembly and to one-instruction inlines.
+ *
+ * Other folders keep their per-CPU state in arrays of their own, indexed by cpu_id(). */
+#pragma once
+
+#include "lib/compiler.h"
+#include "lib/types.h"
+
+#define MAX_CPUS 64
+
+struct thread;
+struct cpu_space;
+
+struct cpu {
+	struct cpu *self;       /* gs:0 */
+	struct thread *current; /* gs:8 */
+	u32 preempt_count;      /* gs:16  > 0: the thread here may not be switched away */
+	u32 need_resched;       /* gs:20  set by ticks and wake-ups, also from other CPUs [a] */
+	u32 id;                 /* gs:24  index, boot CPU 0 */
+	u32 apic_id;
+	bool online;            /* [a] */
+	bool in_panic;
+	struct cpu_space *space; /* whose page tables CR3 holds; NULL: the kernel's own */
+	void *fpu_owner;         /* whose state the FPU registers hold (cpu/fpu.h) */
+	u64 *gdt;
+	void *tss;
+	u8 nr_ranks;             /* debug: ranks of the spinlocks held, in order of taking */
+	u8 ranks[16];
+	u64 irqs;                /* interrupts taken */
+	u64 ipis_sent;
+	u64 tlb_flushes;         /* of primary translations */
+	u64 idle_ns;
+};
+
+extern struct cpu *cpus[MAX_CPUS]; /* [o] filled while CPUs come up */
+extern u32 nr_cpus;                /* [o] those that are up; stable after boot */
+
+static_assert(offsetof(struct cpu, current) == 8, "assembly knows");
+static_assert(offsetof(struct cpu, preempt_count) == 16, "assembly knows");
+static_assert(offsetof(struct cpu, need_resched) == 20, "assembly knows");
+static_assert(offsetof(struct cpu, id) == 24, "inline below knows");
+
+/* Not volatile where the answer cannot change under a thread that may not migrate: callers hold
+ * preemption off, or do not care. */
+static inline struct cpu *this_cpu(void)
+{
+	struct cpu *c;
+	__asm__ volatile("movq %%gs:0, %0" : "=r"(c));
+	return c;
+}
+
+static inline struct thread *thread_current(void)
+{
+	struct thread *t;
+	__asm__ volatile("movq %%gs:8, %0" : "=r"(t));
+	return t;
+}
+
+static inline u32 cpu_id(void)
+{
+	u32 id;
+	__asm__ volatile("movl %%gs:24, %0" : "=r"(id));
+	return id;
+}
+
+static inline void preempt_disable(void)
+{
+	__asm__ volatile("incl %%gs:16" ::: "memory");
+}
+
+static inline void preempt_enable_no_resched(void)
+{
+	__asm__ volatile("decl %%gs:16" ::: "memory");
+}
+
+static inline u32 preempt_count(void)
+{
+	u32 n;
+	__asm__ volatile("movl %%gs:16, %0" : "=r"(n)::"memory");
+	return n;
+}
+
+static inline bool need_resched(void)
+{
+	u32 n;
+	__asm__ volatile("movl %%gs:20, %0" : "=r"(n)::"memory");
+	return n;
+}
+
+/* Called by preempt_enable when this CPU should switch; implemented by sched. */
+void preempt_schedule(void);
+
+static inline void preempt_enable(void)
+{
+	preempt_enable_no_resched();
+	if (unlikely(need_resched()) && preempt_count() == 0)
+		preempt_schedule();
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* struct page: 32 bytes for each frame of RAM, in one flat array.
+ *
+ * Invariants
+ *  I1. refcount counts who may read or write the frame: each primary PTE that maps it, each get. It is
+ *      0 exactly for free frames and for frozen ones.
+ *  I2. mapcount counts the primary PTEs; the rmap tells where each is. refcount >= mapcount.
+ *  I3. The page lock (PG_LOCKED) is held by who moves the page between its states (reclaim, swap,
+ *      merge). Faults that map a fresh frame need none.
+ *
+ * Links are frame numbers, not pointers: half the size, and meaningless outside of the array. */
+#pragma once
+
+#include "cpu/memory.h"
+#include "lib/atomic.h"
+#include "lib/compiler.h"
+#include "lib/types.h"
+
+#define PAGE_NONE 0xffffffffu /* no frame: ends lists of page links */
+
+enum page_flag {
+	PG_LOCKED = 1u << 0,
+	PG_BUDDY = 1u << 1,      /* heads a free block of the buddy; order in the top byte */
+	PG_RESERVED = 1u << 2,   /* never was ours to give: hole, firmware, kernel image */
+	PG_ANON = 1u << 3,       /* holds an mm's memory; rmap is valid */
+	PG_RMAP_CHAIN = 1u << 4, /* rmap points to a chain */
+	PG_TABLE = 1u << 5,      /* a page table page, primary or secondary */
+	PG_CACHED = 1u << 6,     /* free, in a CPU's cache */
+	PG_LRU = 1u << 7,
+	PG_DIRTY = 1u << 8,
+	PG_WRITEBACK = 1u << 9,
+	PG_SWAPCACHE = 1u << 10,
+};
+#define PG_ORDER_SHIFT 24
+
+struct page {
+	u32 refcount; /* [a] */
+	u32 mapcount; /* [a] */
+	u32 flags;    /* [a] enum page_flag, order << PG_ORDER_SHIFT */
+	u32 slot;     /* swap slot while in the swap cache */
+	u32 next, prev; /* buddy list or LRU, under RANK_FRAMES or RANK_LRU */
+	u64 rmap;     /* mm/rmap.h */
+};
+static_assert(sizeof(struct page) == 32, "memory kept from guests is a measured figure");
+
+extern struct page *page_array; /* [o] indexed by frame number */
+extern u64 page_array_nr;       /* [o] */
+
+static inline struct page *pfn_to_page(pfn_t f)
+{
+	return &page_array[f.v];
+}
+
+static inline pfn_t page_to_pfn(const struct page *p)
+{
+	return pfn((u64)(p - page_array));
+}
+
+static inline u64 page_to_phys(const struct page *p)
+{
+	return page_to_pfn(p).v << PAGE_SHIFT;
+}
+
+static inline void *page_to_virt(const struct page *p)
+{
+	return phys_to_virt(page_to_phys(p));
+}
+
+static inline struct page *phys_to_page(u64 phys)
+{
+	return &page_array[phys >> PAGE_SHIFT];
+}
+
+/* page_get - one more reference. => the caller knows that there is one already */
+static inline void page_get(struct page *p)
+{
+	atomic_add(&p->refcount, 1);
+}
+
+/* page_get_unless_zero - false if the page is free or frozen: look up again, never take it for a
+ * miss (PROTOCOL.md 10). */
+static inline bool page_get_unless_zero(struct page *p)
+{
+	u32 n = atomic_load(&p->refcount);
+	while (n != 0)
+		if (atomic_cas(&p->refcount, &n, n + 1))
+			return true;
+	return false;
+}
+
+/* page_put - drop a reference; the last one frees the frame. */
+void page_put(struct page *p);
+
+static inline bool page_test(const struct page *p, u32 flag)
+{
+	return READ_ONCE(p->flags) & flag;
+}
+static inline void page_set(struct page *p, u32 flag)
+{
+	atomic_or(&p->flags, flag);
+}
+static inline void page_clear(struct page *p, u32 flag)
+{
+	atomic_and(&p->flags, ~flag);
+}

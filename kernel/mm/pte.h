@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The primary page-table entry: an x86-64 PTE while present, and what mm keeps in it when not.
+ *
+ *	63  62..52  51..12   11..9  8 7  6 5  4..3 2 1 0
+ *	NX  -       frame    soft   G -  D A  -    U W P=1     present
+ *	-   -       swap slot + 1              type    P=0     not present (0: nothing was ever here)
+ *
+ * Every primary PTE is a supervisor page (U = 0): guests never run on this table (N11). */
+#pragma once
+
+#include "lib/types.h"
+
+typedef struct { u64 v; } pte_t;
+
+#define PTE_P    (1ul << 0)
+#define PTE_W    (1ul << 1)
+#define PTE_A    (1ul << 5)
+#define PTE_D    (1ul << 6)
+#define PTE_ZERO (1ul << 9) /* soft: maps the zero page; not counted, no rmap */
+#define PTE_NX   (1ul << 63)
+#define PTE_ADDR 0x000ffffffffff000ul
+
+static inline bool pte_present(pte_t p) { return p.v & PTE_P; }
+static inline bool pte_none(pte_t p) { return p.v == 0; }
+static inline bool pte_writable(pte_t p) { return p.v & PTE_W; }
+static inline bool pte_is_zero(pte_t p) { return p.v & PTE_ZERO; }
+static inline pfn_t pte_pfn(pte_t p) { return pfn((p.v & PTE_ADDR) >> PAGE_SHIFT); }
