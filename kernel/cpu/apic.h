@@ -5,18 +5,23 @@
 
 #include "lib/types.h"
 
-/* apic_init - find, map and enable this CPU's; mask the 8259s. => boot CPU first */
+/* apic_init - find, map and enable this CPU's; mask the 8259s.
+ * => once per CPU, boot CPU first, after memory_init and trap_init */
 void apic_init(void);
+/* apic_id - this CPU's, as others must name it. */
 u32 apic_id(void);
 void apic_eoi(void);
+/* => any context */
 void apic_ipi(u32 apic_id, u8 vector);
 void apic_nmi(u32 apic_id);
-void apic_nmi_others(void);
-/* apic_start_ap - INIT, SIPI, SIPI to start at physical @page (below 1 MiB). */
+/* apic_init_ap, apic_start_ap - INIT, which stops a processor and makes it wait; SIPI, which makes it
+ * run from physical @page, below 1 MiB. */
+void apic_init_ap(u32 apic_id);
 void apic_start_ap(u32 apic_id, u32 page);
-/* apic_timer_set - interrupt VECTOR_TIMER after @ns; 0 stops it. */
+/* apic_timer_set - one interrupt VECTOR_TIMER on this CPU, not before @ns from now; 0 stops it. Very
+ * long times (seconds) may be cut short: who set it looks at the clock and sets it again. */
 void apic_timer_set(u64 ns);
-/* apic_timer_ticks_raw - for calibration: start counting down from all ones, divide by 1. */
+/* apic_timer_start_raw - for calibration: start counting down from all ones, divide by 1. */
 void apic_timer_start_raw(void);
 u32 apic_timer_read_raw(void);
 void apic_timer_calibrated(u64 hz);

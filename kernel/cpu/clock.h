@@ -6,10 +6,12 @@
 
 /* clock_calibrate - find the TSC's and the APIC timer's frequency. Several references are used, none
  * trusted alone: the 8254, the ACPI PM timer (@pm_port, 0 if absent), the HPET (@hpet, NULL if
- * absent), CPUID leaves 15h/16h. Two that agree within 1 % decide; else the median, with one line. */
+ * absent), CPUID leaf 15h. Two that agree within 1 % decide; else the median, with one line.
+ * => boot CPU, after apic_init; waits 10 ms */
 void clock_calibrate(u16 pm_port, volatile void *hpet);
 u64 clock_tsc_hz(void);
 u64 clock_ns(void);
 u64 clock_tsc_to_ns(u64 tsc_delta);
+u64 clock_ns_to_tsc(u64 ns); /* rounded up */
 /* clock_spin_us - busy wait. => any context; for drivers' bounded waits and AP start */
 void clock_spin_us(u32 us);

@@ -20,7 +20,9 @@ u32 fpu_area_bytes(void);     /* what XSAVE, or FXSAVE without it, needs */
 u64 fpu_xcr0_allowed(void);   /* components that we save: 0 without XSAVE */
 /* fpu_reset - @f as after INIT. => its thread does not run */
 void fpu_reset(struct fpu *f);
-/* fpu_load - make the registers hold @f. => preemption off */
+/* fpu_load - make the registers hold @f, saving who had them; XCR0 is f->xcr0 afterwards.
+ * => preemption off; @f is not live on another CPU
+ * While @f is live here a guest's XSETBV is f->xcr0 = v, xsetbv(0, v). */
 void fpu_load(struct fpu *f);
 /* fpu_save - @f's state to its area, giving up ownership; nothing if it is not live here.
  * => preemption off; called when its thread is switched away */

@@ -43,6 +43,48 @@ static_assert(offsetof(struct cpu, preempt_count) == 16, "assembly knows");
 static_assert(offsetof(struct cpu, need_resched) == 20, "assembly knows");
 static_assert(offsetof(struct cpu, id) == 24, "inline below knows");
 
+#ifdef NEAP_HOST
+
+/* Unit tests: each thread of the host plays a processor, and says which before it runs kernel code. */
+extern _Thread_local struct cpu *host_cpu;
+
+static inline struct cpu *this_cpu(void)
+{
+	return host_cpu;
+}
+
+static inline struct thread *thread_current(void)
+{
+	return host_cpu->current;
+}
+
+static inline u32 cpu_id(void)
+{
+	return host_cpu->id;
+}
+
+static inline void preempt_disable(void)
+{
+	host_cpu->preempt_count++;
+}
+
+static inline void preempt_enable_no_resched(void)
+{
+	host_cpu->preempt_count--;
+}
+
+static inline u32 preempt_count(void)
+{
+	return host_cpu->preempt_count;
+}
+
+static inline bool need_resched(void)
+{
+	return host_cpu->need_resched;
+}
+
+#else
+
 /* Not volatile where the answer cannot change under a thread that may not migrate: callers hold
  * preemption off, or do not care. */
 static inline struct cpu *this_cpu(void)
@@ -90,8 +132,14 @@ static inline bool need_resched(void)
 	return n;
 }
 
-/* Called by preempt_enable when this CPU should switch; implemented by sched. */
+#endif /* NEAP_HOST */
+
+/* Called by preempt_enable when this CPU should switch; implemented by sched. Does nothing while
+ * interrupts are off: who turned them off wants to stay. */
 void preempt_schedule(void);
+/* The same at the end of an interrupt that found interrupts on, when need_resched() is set and
+ * preempt_count() is 0. => interrupts off, EOI sent; returns with interrupts off */
+void preempt_schedule_irq(void);
 
 static inline void preempt_enable(void)
 {

@@ -7,12 +7,14 @@
 #include "lib/types.h"
 
 /* smp_boot - start the CPUs with these APIC ids (the boot CPU's own is skipped); each runs @entry on
- * its idle stack. A CPU that does not answer within a second is left out with one line. */
+ * its idle stack, interrupts off. A CPU that does not answer within a second is left out with one
+ * line.
+ * => boot CPU, once, also with @nr == 0; after apic_init and clock_calibrate */
 void smp_boot(const u32 *apic_ids, u32 nr, noreturn_fn void (*entry)(void));
 
 /* smp_call - run @fn(@arg) on each CPU of @mask, interrupts off there, and wait until all have.
- * The calling CPU may be in the mask.
- * => interrupts on, or the caller would deadlock with another caller; never sleeps
+ * The calling CPU may be in the mask. Calls that cross serve each other.
+ * => interrupts on, unless no other CPU is in the mask; not in an interrupt handler; never sleeps
  * => @fn takes no lock that a caller of smp_call may hold */
 void smp_call(u64 mask, void (*fn)(void *arg), void *arg);
 

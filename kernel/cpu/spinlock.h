@@ -11,6 +11,7 @@
 
 #include "cpu/percpu.h"
 #include "lib/atomic.h"
+#include "lib/check.h"
 #include "lib/types.h"
 
 enum lock_rank {
@@ -27,9 +28,9 @@ enum lock_rank {
 	RANK_LRU,        /* mm: page lists */
 	RANK_COUNTER,    /* mm: res_counter */
 	RANK_CACHE,      /* mm: object caches */
+	RANK_HOST_PT,    /* cpu: the kernel's own page tables and stacks; takes frames */
 	RANK_FRAMES,     /* mm: the buddy */
-	RANK_HOST_PT,    /* cpu: the kernel's own page tables */
-	RANK_CALL,       /* cpu: cross calls */
+	RANK_THREADS,    /* sched: the list of all threads */
 	RANK_WAIT,       /* sched: wait queues and sleeping locks [irq] */
 	RANK_TIMER,      /* sched: timer queues [irq] */
 	RANK_RUNQUEUE,   /* sched: run queues [irq] */
@@ -50,8 +51,10 @@ static inline void spin_init(struct spinlock *l, enum lock_rank rank)
 	*l = (struct spinlock){.rank = rank};
 }
 
-/* Debug bookkeeping: panics on a rank that does not rise. */
+/* Debug bookkeeping: spin_debug_take panics on a rank that does not rise. A lock that was only tried
+ * cannot deadlock: it may be taken against the order, and only those that follow must rise above. */
 void spin_debug_take(struct spinlock *l);
+void spin_debug_tried(struct spinlock *l);
 void spin_debug_drop(struct spinlock *l);
 
 static inline void spin_lock(struct spinlock *l)
@@ -76,7 +79,7 @@ static inline bool spin_trylock(struct spinlock *l)
 		return false;
 	}
 	if (NEAP_DEBUG) {
-		spin_debug_take(l);
+		spin_debug_tried(l);
 		l->holder = cpu_id() + 1;
 	}
 	return true;
@@ -102,6 +105,7 @@ static inline void spin_unlock(struct spinlock *l)
 	preempt_enable();
 }
 
+/* spin_lock_irqsave - take @l with interrupts off. Return what spin_unlock_irqrestore wants. */
 u64 spin_lock_irqsave(struct spinlock *l);
 void spin_unlock_irqrestore(struct spinlock *l, u64 flags);
 

@@ -20,17 +20,45 @@ enum {
 	VECTOR_SPURIOUS = 0xff,
 };
 
-/* trap_init - IDT, and this CPU's GDT, TSS and stacks for NMI, #DF, #MC. => once per CPU */
+/* Selectors of every CPU's GDT. No user mode: guests bring their own descriptors. */
+enum {
+	SELECTOR_CODE = 0x08,
+	SELECTOR_DATA = 0x10,
+	SELECTOR_TSS = 0x18,
+};
+
+/* trap_init - IDT, and this CPU's GDT, TSS and stacks for NMI, #DF, #MC.
+ * => once per CPU; on the boot CPU first of all, it needs nothing */
 void trap_init(void);
 
-/* irq_set_handler - call @fn for @vector, on the CPU that took it, interrupts off; EOI is sent after. */
-void irq_set_handler(u8 vector, void (*fn)(void));
+/* trap_idt - address of the IDT, the same on all CPUs: a host state wants it. */
+u64 trap_idt(void);
 
-/* trap_set_fault_handler - mm's answer to a page fault on a lower-half address in a thread that
- * allows it. @fn runs with interrupts on and may sleep; returns 0 if the access may be retried. */
+/* irq_set_handler - call @fn for @vector, on the CPU that took it, interrupts and preemption off; EOI
+ * is sent after. Then, if the interrupted code allows it and need_resched says so, the interrupt's
+ * last act is preempt_schedule_irq(), still with interrupts off. */
+void irq_set_handler(u8 vector, void (*fn)(void));
+/* irq_alloc - a vector from VECTOR_DEVICE up for @fn. Return it; -ENOSPC if all are taken. */
+int must_check irq_alloc(void (*fn)(void));
+
+/* trap_set_fault_handler - mm's answer to a page fault on a lower-half address. @fn runs with
+ * interrupts on and may sleep; returns 0 if the access may be retried.
+ * It is asked only for instructions that stand in the exception table, when hooks->may_fault says so;
+ * else, or if it fails, the fix-up is taken. Any other page fault is a panic. */
 void trap_set_fault_handler(int (*fn)(u64 va, u32 pfec));
 
-/* Exception table: a fault at @fault continues at @fixup. EX_TABLE goes into inline assembly. */
+struct thread;
+
+/* What sched tells about threads. All may be called in a panic: no locks, no faults. */
+struct trap_hooks {
+	const char *(*thread_name)(const struct thread *t);
+	/* may_fault - it has an mm, and page faults are not disabled. */
+	bool (*may_fault)(const struct thread *t);
+};
+void trap_set_hooks(const struct trap_hooks *hooks);
+
+/* Exception table: a fault at @fault continues at @fixup, with RAX = -EFAULT and all else as it was.
+ * EX_TABLE goes into inline assembly, "1b" and "2f" for instance. */
 #define EX_TABLE(fault, fixup) \
 	".pushsection __ex_table, \"a\"\n\t" \
 	".balign 4\n\t" \
@@ -38,12 +66,16 @@ void trap_set_fault_handler(int (*fn)(u64 va, u32 pfec));
 	".long " fixup " - .\n\t" \
 	".popsection\n\t"
 
-/* After a fix-up RAX holds -EFAULT; see the users. */
 struct ex_entry {
 	s32 fault, fixup; /* relative to their own place */
 };
 
 /* backtrace_print - symbolised, from @rbp; never faults. */
 void backtrace_print(u64 rip, u64 rbp);
-/* symbol_find - the function that @addr lies in, or NULL. */
+/* symbol_find - the function that @addr lies in, or NULL. The text is good until the next call. */
 const char *symbol_find(u64 addr, u64 *offset);
+
+/* panic_set_exit - call @fn at the end of a panic, to end an emulator; it may return. */
+void panic_set_exit(void (*fn)(void));
+/* trace_errors_print - print each error that passes trace(), with its place. Debug builds. */
+void trace_errors_print(bool on);

@@ -24,9 +24,12 @@
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr) - offsetof(type, member)))
 
-/* One access, exactly here: for memory that another CPU, or a guest, may write meanwhile. */
-#define READ_ONCE(x)     (*(const volatile __typeof__(x) *)&(x))
-#define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
+/* One access, exactly here: for memory that another CPU, or a guest, may write meanwhile. Atomic, so
+ * that the thread sanitizer knows it is meant; volatile, so that the compiler leaves it in its place. */
+#define READ_ONCE(x) \
+	__atomic_load_n((const volatile __typeof__(x) *)&(x), __ATOMIC_RELAXED)
+#define WRITE_ONCE(x, v) \
+	__atomic_store_n((volatile __typeof__(x) *)&(x), (v), __ATOMIC_RELAXED)
 
 #define MIN(a, b) ({ __typeof__(a) a_ = (a); __typeof__(b) b_ = (b); a_ < b_ ? a_ : b_; })
 #define MAX(a, b) ({ __typeof__(a) a_ = (a); __typeof__(b) b_ = (b); a_ > b_ ? a_ : b_; })

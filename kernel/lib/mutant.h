@@ -20,8 +20,9 @@ bool mutant_is(const char *name);
 void mutant_select(const char *name);
 #define mutant(name) (NEAP_DEBUG && mutant_is(name))
 
-/* race_arm - the @skip-th next arrival at point @name calls @hook(@ctx) once, in the context of who
- * arrives. NULL disarms. One point at a time. => tests only */
+/* race_arm - after @skip more arrivals at point @name have passed (0: none), the next one calls
+ * @hook(@ctx) once, in the context of who arrives; by then nothing is armed, the hook may arm again.
+ * NULL disarms. One point at a time; @name must live as long as it is armed. => tests only */
 void race_arm(const char *name, unsigned int skip, void (*hook)(void *ctx), void *ctx);
 void race_hit(const char *name);
 #define race_point(name) \

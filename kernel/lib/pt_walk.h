@@ -127,7 +127,8 @@ int must_check pt_ensure(struct pt *pt, u64 va, int level, u64 **entry);
 
 /* pt_for_each - call @fn for each present leaf of any level that overlaps [@start, @end), in order.
  * Missing tables are skipped in one step. @fn returns 0 to go on; another value ends the walk and is
- * returned. @fn may change the entry. */
+ * returned. @va is the leaf's first address; @fn may change the entry. An @end of 0 does not mean the
+ * top of the address space: the range is empty. */
 typedef int (*pt_visit_fn)(void *ctx, u64 va, int level, u64 *entry);
 int pt_for_each(const struct pt *pt, u64 start, u64 end, pt_visit_fn fn, void *ctx);
 
@@ -153,21 +154,26 @@ struct pt_guest {
 	bool nx;               /* EFER.NXE */
 	bool wp, smep, smap;   /* CR0.WP, CR4.SMEP, CR4.SMAP (the latter already combined with AC) */
 	bool pse;              /* CR4.PSE: 4 MiB leaves in 32-bit tables */
-	/* read - @bytes (4 or 8) of guest-physical memory at @at. Return 0 or -EFAULT. */
+	/* read - @bytes (4 or 8) of guest-physical memory at @at, which may lie anywhere. Where a guest has
+	 * no memory a real bus reads all ones. Return 0 or an errno. */
 	int (*read)(void *ctx, gpa_t at, void *to, unsigned int bytes);
 	void *ctx;
 };
 
 struct pt_guest_result {
 	gpa_t gpa;
-	unsigned int rights;   /* intersection over the levels */
+	unsigned int rights;   /* intersection over the levels; 0 if no leaf was reached */
 	int level;             /* of the leaf, or where the walk ended */
 	u32 pfec;              /* on -EFAULT: the error code for the guest's #PF */
 	u64 entry;             /* the leaf entry */
 	gpa_t entry_at;        /* where it stands */
 };
 
-/* pt_walk_guest - translate @va for an access of kind @access (ACC_*; ACC_U set for user mode).
- * Return 0; -EFAULT: the guest would get #PF with res->pfec; another errno from ->read as it came. */
+/* pt_walk_guest - translate @va for an access of kind @access (ACC_*; ACC_U set for user mode). The
+ * caller has made sure that @va is canonical, or fits 32 bits; accessed and dirty bits are not set.
+ * Return 0; -EFAULT: the guest would get #PF with res->pfec; -EAGAIN: ->read said -EFAULT for
+ * res->entry_at: fault that page in and start again; another errno from ->read as it came.
+ * Source: Intel SDM vol. 3A, "Paging", "Access Rights"; PDPTEs of PAE are read with the walk, as AMD
+ * processors do, and may cause #PF. */
 int must_check pt_walk_guest(const struct pt_guest *g, u64 va, unsigned int access,
 			     struct pt_guest_result *res);

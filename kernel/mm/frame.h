@@ -6,8 +6,9 @@
  * woken, below `min` only who must not fail (FRAME_RESERVE: the swap-out path itself) gets a frame;
  * others reclaim directly or get -ENOMEM.
  *
- * Debug builds give every frame an owner and an epoch (raised at each free and alloc) in a second
- * array, fill freed frames with junk and look at the junk when a frame is given out again (N7). */
+ * Each frame's owner stands in its flags, so that release builds can tell who holds what. Debug
+ * builds also give every frame an epoch (raised at each free and alloc) in a second array, fill freed
+ * frames with junk and look at the junk when a frame is given out again (N7). */
 #pragma once
 
 #include "lib/compiler.h"
@@ -46,7 +47,8 @@ void frame_reserve_range(u64 start, u64 end, enum frame_owner owner);
 struct page *frame_alloc(enum frame_owner owner, unsigned int flags);
 /* frame_alloc_order - 2^order contiguous frames; refcount 1 on the first. */
 struct page *frame_alloc_order(enum frame_owner owner, unsigned int order, unsigned int flags);
-/* frame_free - give it back. => refcount is 1 and the caller's, or 0 (frozen) */
+/* frame_free - give it back. What mm_gup_fast may have seen in a PTE goes by page_put instead.
+ * => refcount is 1 and the caller's, or 0 (frozen); not in interrupts */
 void frame_free(struct page *p, unsigned int order);
 
 /* frame_drain - give this CPU's cache back to the buddy: for audits and figures. */
@@ -73,6 +75,9 @@ void frame_set_reclaimer(const struct frame_reclaimer *r);
  * => nothing else allocates */
 int frame_audit(void (*report)(const char *fmt, ...));
 
-/* The oracle's view (debug builds; FRAME_FREE and 0 in release builds). */
 enum frame_owner frame_owner(const struct page *p);
+
+/* The oracle's view (debug builds). frame_epoch - odd while the frame is given out; 0 in release
+ * builds. frame_fail_every - every @k-th allocation fails, 0: none. => tests only */
 u32 frame_epoch(const struct page *p);
+void frame_fail_every(unsigned int k);

@@ -48,21 +48,23 @@ struct mm {
 	u32 users, refs;          /* [a] */
 	u16 id;                   /* [o] its place in the table; what rmaps name */
 	bool dead;                /* [mmap_lock] mm_exit has begun */
-	struct list all;
-	/* Statistics, in pages. [a], relaxed */
+	/* Statistics, in pages. Written under the PT lock, read by anybody */
 	u64 nr_tables, nr_anon, nr_zero_mapped;
 	u64 faults, zero_faults, cow_faults;
 };
 
-/* mm_create - a new empty mm whose frames count against @parent. NULL without memory. */
+/* mm_create - a new empty mm whose frames count against @parent. NULL without memory.
+ * => sleeps; @parent outlives the mm */
 struct mm *mm_create(struct res_counter *parent);
-/* mm_exit - no more faults: subscribers are told, all is unmapped, frames go back.
- * => thread context, sleeps; once */
+/* mm_exit - no more faults: subscribers are told, all is unmapped, frames go back (table pages with
+ * the last ref). Its subscribers are unregistered by it.
+ * => thread context, sleeps; once; no thread uses it any more */
 void mm_exit(struct mm *mm);
+/* mm_put - drop a ref. => thread context, no spinlock held */
 void mm_put(struct mm *mm);
 
 /* mm_region_add - reserve @bytes of hva with rights @acc, zero-filled on demand.
- * Return 0 with *@start set; -ENOMEM. => sleeps */
+ * Return 0 with *@start set, 2 MiB-aligned; -ENOMEM; -EINVAL for 0 bytes or other rights. => sleeps */
 int must_check mm_region_add(struct mm *mm, u64 bytes, unsigned int acc, hva_t *start);
 /* mm_region_remove - unmap and forget the region that starts at @start. -ENOENT if there is none. */
 int must_check mm_region_remove(struct mm *mm, hva_t start);
@@ -95,8 +97,8 @@ void mm_zap_range(struct mm *mm, u64 start, u64 end);
 void mm_mark_dirty(pfn_t f);
 
 /* mm_notifier_register - take all the mm's locks, so that no bracket is open, then add @n.
- * Return 0; -ENOMEM; -EINTR when the caller is being killed; -EINVAL as notifier_add. Errors leave
- * nothing behind. => sleeps
+ * Return 0; -EINTR when the caller is being killed; -EINVAL as notifier_add, or if the mm has begun to
+ * exit. Errors leave nothing behind. => sleeps
  * mm_notifier_unregister - cannot fail; on return no callback of @n runs or will run. */
 int must_check mm_notifier_register(struct mm *mm, struct mm_notifier *n);
 void mm_notifier_unregister(struct mm *mm, struct mm_notifier *n);
@@ -108,7 +110,7 @@ struct mm *mm_get_by_id(u16 id);
 
 /* mm_subsystem_init - zero page, caches, id table, the fault handler for hva accesses. */
 void mm_subsystem_init(void);
-extern struct page *zero_page;
+extern struct page *zero_page; /* [o] every read of untouched memory; never freed */
 extern struct res_counter machine_counter;
 
 /* mm_audit - re-derive every refcount, mapcount, rmap and charge from the page tables and compare.

@@ -31,12 +31,13 @@ enum page_flag {
 	PG_WRITEBACK = 1u << 9,
 	PG_SWAPCACHE = 1u << 10,
 };
+#define PG_OWNER_SHIFT 16 /* enum frame_owner, 4 bits: whose the frame is, FRAME_FREE in the buddy */
 #define PG_ORDER_SHIFT 24
 
 struct page {
 	u32 refcount; /* [a] */
 	u32 mapcount; /* [a] */
-	u32 flags;    /* [a] enum page_flag, order << PG_ORDER_SHIFT */
+	u32 flags;    /* [a] enum page_flag | owner << PG_OWNER_SHIFT | order << PG_ORDER_SHIFT */
 	u32 slot;     /* swap slot while in the swap cache */
 	u32 next, prev; /* buddy list or LRU, under RANK_FRAMES or RANK_LRU */
 	u64 rmap;     /* mm/rmap.h */

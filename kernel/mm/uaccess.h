@@ -18,3 +18,13 @@ int must_check hva_zero(hva_t to, size_t bytes);
 /* => any thread context with an mm */
 int must_check hva_read_nofault(void *to, hva_t from, size_t bytes);
 int must_check hva_write_nofault(hva_t to, const void *from, size_t bytes);
+/* hva_fault_in - make [@at, @at + @bytes) allow @acc, for the moment: what to do after a _nofault form
+ * failed. => as the plain forms. Errors as mm_fault */
+int must_check hva_fault_in(hva_t at, size_t bytes, unsigned int acc);
+
+/* The bare accesses, in uaccess.S: [hva, hva + bytes) was checked to lie in the lower half. Aligned
+ * pieces of 8 bytes are read and written in one access each; so are 4, 2 and 1 alone.
+ * Return 0 or -EFAULT. */
+int uaccess_copy_from(void *to, u64 from, size_t bytes);
+int uaccess_copy_to(u64 to, const void *from, size_t bytes);
+int uaccess_clear(u64 to, size_t bytes);

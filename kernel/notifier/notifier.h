@@ -25,8 +25,8 @@
  *  I2. Every range_start is followed by one range_end over the same range, on every way out (rule 8).
  *  I3. A subscriber that was called at range_start is called at range_end, and no other (rules 20, 21).
  *
- * Locking: brackets are opened and closed under a lock of the mm that mm_take_all_locks takes (its
- * mmap_lock, for read at least); subscribers come and go while all those are held, so the list does not
+ * Locking: brackets are opened and closed, and every other call made, under a lock of the mm that
+ * mm_take_all_locks takes (its mmap_lock, for read at least); subscribers come and go while all those are held, so the list does not
  * change under a walk, and no subscriber sees an end without its start. The callbacks' own locks rank
  * at RANK_MMU or above.
  *
@@ -121,7 +121,8 @@ void notifier_head_init(struct notifier_head *h);
 /* notifier_add, notifier_remove - the lower half of mm_notifier_register/unregister.
  * => the mm is locked by mm_take_all_locks
  * Return 0; -EINVAL for a non-pinning one without invalidate_range_start, or if pinning and
- * non-pinning ones would mix. */
+ * non-pinning ones would mix.
+ * notifier_remove is harmless on one that is not listed (any more). */
 int must_check notifier_add(struct notifier_head *h, struct mm_notifier *n);
 void notifier_remove(struct notifier_head *h, struct mm_notifier *n);
 
@@ -156,7 +157,12 @@ int notifier_young_slow(struct notifier_head *h, struct mm *mm, u64 start, u64 e
 void notifier_change_pte_slow(struct notifier_head *h, struct mm *mm, u64 addr, u64 pfn);
 void notifier_invalidate_page_slow(struct notifier_head *h, struct mm *mm, u64 addr);
 void notifier_flush_slow(struct notifier_head *h, struct mm *mm);
+
+/* notifier_release - tell everybody that the mm ends, and forget them. => all the mm's locks */
 void notifier_release(struct notifier_head *h, struct mm *mm);
+
+/* notifier_can_change_pte - has every subscriber change_pte? Else a bracket is used (rule 16). */
+bool notifier_can_change_pte(const struct notifier_head *h);
 
 #ifndef NOTIFIER
 #define NOTIFIER 1 /* NOTIFIER=0 on the command line compiles every call away (N8) */

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Sleeping locks: a mutex and a readers-writer lock. The fast path of each is one atomic operation.
- * Writers of an rwsem are not starved: a waiting writer stops new readers. */
+ * Writers of an rwsem are not starved: a waiting writer stops new readers, so a thread may not take
+ * it for reading twice.
+ *
+ * => thread context, no spinlock held; trylocks and unlocks also under spinlocks of lower rank than
+ * RANK_WAIT; not from interrupts. Who locks unlocks; a reader is not known by name. */
 #pragma once
 
 #include "lib/compiler.h"
@@ -19,8 +23,7 @@ bool mutex_trylock(struct mutex *m);
 void mutex_unlock(struct mutex *m);
 
 struct rwsem {
-	s32 state; /* [a] readers; RWSEM_WRITER while a writer holds it; see mutex.c for waiting writers */
-	u32 waiting_writers; /* [a] */
+	u32 state; /* [a] readers | RWSEM_WRITER | RWSEM_QUEUED: see rwsem.c */
 	struct thread *writer; /* debug */
 	struct wait_queue queue;
 };

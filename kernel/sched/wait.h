@@ -19,12 +19,14 @@ struct waiter {
 };
 
 void wait_init(struct wait_queue *q);
-/* wait_wake - make all (or @n) sleepers look again. => any context */
+/* wait_wake - make all (or @n, in the order they came) sleepers look again.
+ * => any context; no lock of RANK_WAIT or above held */
 void wait_wake_all(struct wait_queue *q);
 void wait_wake(struct wait_queue *q, unsigned int n);
 
 /* The pieces of wait_event. wait_prepare queues @w and marks the thread as going to sleep;
- * wait_sleep sleeps unless it was woken meanwhile; wait_finish takes @w off. */
+ * wait_sleep sleeps unless it was woken meanwhile, and may return early for no reason; wait_finish
+ * takes @w off. Between prepare and sleep the thread may do all but sleep. */
 void wait_prepare(struct wait_queue *q, struct waiter *w);
 void wait_sleep(void);
 void wait_finish(struct wait_queue *q, struct waiter *w);

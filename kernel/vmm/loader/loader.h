@@ -6,7 +6,8 @@
  *
  * Order of recognition (the virtual board's table): multiboot 1 magic in the first 8 KiB, multiboot
  * 2 magic in the first 32 KiB, Linux bzImage, raw ELF64. What is recognised but not loadable is
- * refused by name. */
+ * refused by name. A multiboot 1 header with address fields is obeyed whatever the file is; without
+ * them the file must be ELF32 or ELF64, and is entered in 32-bit mode in both cases. */
 #pragma once
 
 #include "lib/compiler.h"
@@ -41,14 +42,16 @@ enum guest_entry_mode {
 
 struct guest_entry {
 	enum guest_entry_mode mode;
-	u64 rip, rax, rbx, rsi, rdi, rsp;
+	u64 rip, rax, rbx, rsi, rdi, rsp; /* rsp is 0: no loader gives a stack */
 	u64 cr3;         /* ENTRY_LONG64 */
 	const char *kind; /* "multiboot", "elf64", ...: for the operator */
 	bool is_linux;
 };
 
 /* loader_load - recognise and load @img.
- * => thread context, may sleep (in the ram callbacks)
+ * => thread context, may sleep (in the ram callbacks); 3 KiB of stack
+ * => the RAM reads as zero: a bss is not written, so that it costs no frame
+ * => nothing is written before the whole image has been found good
  * Return 0 with *@entry filled; -ENOEXEC if it is no image we can load, -EINVAL if it is damaged,
  * -ENOSPC if it does not fit, or what the callbacks returned; then @why holds one clear line for the
  * operator that says what to do, without the VM's name in front. */

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Neap's build. `make help` lists the targets.
+#
+#	build/neap.elf, neap.asm, neap.sym     release: optimised, CHECKs on
+#	build/debug/...                        DEBUG=1: oracle, lock ranks, race points, junk fill
+#	build/guests/*.elf                     the test guests
+#	build/unit/...                         host tests
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+DEBUG    ?= 0
+NOTIFIER ?= 1
+V        ?= 0
+OUT      := build$(if $(filter 1,$(DEBUG)),/debug)$(if $(filter 0,$(NOTIFIER)),/nonotifier)
+BUILD    := build
+
+# An x86_64 toolchain: the one that CROSS_COMPILE names, else the compiler of an x86-64 machine, else
+# the first cross compiler on the path. `make CC=clang` takes clang, which needs no prefix.
+ifndef CROSS_COMPILE
+ifneq ($(shell uname -m),x86_64)
+CROSS_COMPILE := $(patsubst %gcc,%,$(notdir $(firstword $(foreach p,x86_64-elf-gcc \
+	x86_64-linux-gnu-gcc,$(shell command -v $(p) 2>/dev/null)))))
+endif
+endif
+ifeq ($(origin CC),default)
+CC := $(CROSS_COMPILE)gcc
+endif
+LD      := $(CROSS_COMPILE)ld
+NM      := $(CROSS_COMPILE)nm
+OBJCOPY := $(CROSS_COMPILE)objcopy
+OBJDUMP := $(CROSS_COMPILE)objdump
+PYTHON  ?= python3
+
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' $(1) $(2))
+
+CFLAGS := -std=gnu11 -ffreestanding -O2 -g -m64 -mno-red-zone -mgeneral-regs-only -mcmodel=kernel \
+	-fno-pic -fno-pie -fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing \
+	-fcf-protection=none -fno-omit-frame-pointer -fno-common \
+	-Wall -Wextra -Werror -Wshadow -Wundef -Wvla -Wmissing-prototypes -Wstrict-prototypes \
+	-Ikernel -I. -I$(BUILD) -DNEAP_DEBUG=$(DEBUG) -DNOTIFIER=$(NOTIFIER)
+ifneq ($(findstring clang,$(CC)),)
+CFLAGS += --target=x86_64-elf
+endif
+LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
+	--no-warn-rwx-segments
+
+FONT := $(BUILD)/gen/font_data.h
+sources := $(sort $(shell find kernel drivers -name '*.c') $(wildcard boot/*.S) \
+	$(shell find kernel -name '*.S')) $(if $(filter 1,$(DEBUG)),$(sort $(wildcard tests/kernel/*.c)))
+# make REPLACE=mm/rmap.c:path - link another file in the place of one of kernel/'s.
+replaced := kernel/$(firstword $(subst :, ,$(REPLACE)))
+sources := $(if $(REPLACE),$(filter-out $(replaced),$(sources)) \
+	$(word 2,$(subst :, ,$(REPLACE))),$(sources))
+objects := $(patsubst %,$(OUT)/obj/%.o,$(sources))
+
+.PHONY: all kernel guests run test check bench lint size debug help clean deps-% audit-selftest
+
+all: kernel guests
+
+kernel: $(OUT)/neap.elf $(OUT)/neap.asm $(OUT)/neap.sym
+
+include tests/guest/guest.mk
+UNIT_GENERATED := $(FONT)
+include tests/unit/unit.mk
+
+$(OUT)/obj/%.c.o: %.c Makefile | $(FONT)
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(OUT)/obj/%.S.o: %.S Makefile
+	@mkdir -p $(@D)
+	$(call say,AS,$<)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(FONT): drivers/font.txt tools/mkfont.py
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) tools/mkfont.py $< -o $@
+
+# Two links: the first gives the addresses of all functions, the second carries their names. The table
+# stands last in its segment, so it moves nothing.
+$(OUT)/neap.elf: $(objects) linker.ld tools/mksyms.py
+	$(call say,LD,$@)
+	$(Q)$(PYTHON) tools/mksyms.py < /dev/null > $(OUT)/symbols0.S
+	$(Q)$(CC) $(CFLAGS) -c -o $(OUT)/symbols0.o $(OUT)/symbols0.S
+	$(Q)$(LD) $(LDFLAGS) -T linker.ld -o $(OUT)/neap0.elf $(objects) $(OUT)/symbols0.o
+	$(Q)$(NM) $(OUT)/neap0.elf | $(PYTHON) tools/mksyms.py > $(OUT)/symbols.S
+	$(Q)$(CC) $(CFLAGS) -c -o $(OUT)/symbols.o $(OUT)/symbols.S
+	$(Q)$(LD) $(LDFLAGS) -T linker.ld -o $@.tmp $(objects) $(OUT)/symbols.o
+	$(Q)rm -f $(OUT)/neap0.elf $(OUT)/symbols0.[So]
+	$(Q)mv $@.tmp $@
+
+$(OUT)/neap.asm: $(OUT)/neap.elf
+	$(call say,DISASM,$@)
+	$(Q)$(OBJDUMP) -d --no-show-raw-insn $< > $@
+
+$(OUT)/neap.sym: $(OUT)/neap.elf
+	$(Q)$(NM) -n $< > $@
+
+compile_commands.json: $(objects:%.o=%.d)
+	$(Q)$(PYTHON) tools/compdb.py '$(CC) $(CFLAGS)' $(filter %.c,$(sources)) > $@
+
+deps-%:
+	$(Q)tools/deps $*
+
+run: deps-run
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(RUN_COMMAND)
+
+# Two guests that print what they see, on a machine of 64 MiB; then the monitor.
+RUN_COMMAND ?= tools/neap run --guest build/guests/hello.elf,mem=32M \
+	--guest build/guests/memory.elf,mem=16M --ram 64M
+
+test: deps-test
+	$(Q)$(PYTHON) tests/run $(if $(T),--only '$(T)') $(if $(ENGINE),--engine $(ENGINE)) \
+		$(if $(SMP),--smp $(SMP)) $(if $(SEED),--seed $(SEED))
+
+check: deps-test
+	$(Q)$(PYTHON) tests/run --quick
+
+audit-selftest: deps-test
+	$(Q)$(PYTHON) tests/run --only 'audit_selftest*'
+
+bench: deps-run
+	$(Q)$(MAKE) --no-print-directory DEBUG=0 kernel guests
+	$(Q)$(PYTHON) bench/run
+
+lint: deps-build
+	$(Q)$(PYTHON) tools/layers.py $(wildcard $(OUT))
+
+size:
+	$(Q)$(PYTHON) tools/size.py
+
+debug: deps-debug
+	$(Q)$(MAKE) --no-print-directory DEBUG=1 kernel guests
+	$(Q)tools/debug $(RUN_ARGS)
+
+clean:
+	rm -rf build compile_commands.json
+
+help:
+	@echo 'make               the kernel (release) and the test guests'
+	@echo 'make DEBUG=1       the kernel with oracle, lock ranks, race points, junk fill'
+	@echo 'make run           boot Neap with two small guests in QEMU; Ctrl-A x ends it'
+	@echo 'make check         the two-minute form of the tests'
+	@echo 'make test          all tests; T=name ENGINE=npt SMP=2 SEED=0x1 choose'
+	@echo 'make unit          the host tests alone; TEST=name chooses one'
+	@echo 'make audit-selftest  plant corruptions and see each reported by name'
+	@echo 'make bench         measure in instructions, against the table of docs/design.md'
+	@echo 'make lint          include directions, headers that stand alone, SPDX lines'
+	@echo 'make size          lines by folder against the budgets'
+	@echo 'make debug         gdb on the debug kernel, with helpers'
+	@echo 'make compile_commands.json  for clangd and the like'
+	@echo 'make clean'
+	@echo 'Variables: CROSS_COMPILE=prefix CC=clang V=1 DEPS=no NOTIFIER=0 REPLACE=mm/rmap.c:FILE'
+
+-include $(objects:%.o=%.d)

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Access to model-specific registers that may not exist. */
+#include "cpu/trap.h"
+#include "cpu/x86.h"
+#include "lib/errno.h"
+
+int rdmsr_safe(u32 msr, u64 *v)
+{
+	u32 lo = 0, hi;
+	u64 err;
+
+	__asm__ volatile("1:	rdmsr\n\t"
+			 "movl %%eax, %1\n\t"
+			 "xorl %%eax, %%eax\n"
+			 "2:\n\t" EX_TABLE("1b", "2b")
+			 : "=&a"(err), "+&r"(lo), "=&d"(hi)
+			 : "c"(msr));
+	if (err)
+		return -EFAULT;
+	*v = (u64)hi << 32 | lo;
+	return 0;
+}
+
+int wrmsr_safe(u32 msr, u64 v)
+{
+	u64 err;
+
+	__asm__ volatile("1:	wrmsr\n\t"
+			 "xorl %%eax, %%eax\n"
+			 "2:\n\t" EX_TABLE("1b", "2b")
+			 : "=a"(err)
+			 : "c"(msr), "a"((u32)v), "d"((u32)(v >> 32))
+			 : "memory");
+	return err ? -EFAULT : 0;
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The end: who, where, why, and how it came there. The first CPU that panics reports; others halt,
+ * told by NMI, so that a CPU which spins with interrupts off obeys as well. A panic within the report
+ * ends it with one more line. Nothing here takes a lock, allocates or sleeps. */
+#include "cpu/cpu_internal.h"
+#include "cpu/memory.h"
+#include "cpu/smp.h"
+#include "cpu/x86.h"
+#include "lib/atomic.h"
+#include "lib/check.h"
+#include "lib/console.h"
+#include "lib/errno.h"
+#include "lib/format.h"
+#include "lib/printk.h"
+
+#define BACKTRACE_MAX 32
+
+static u32 panicking; /* [a] CPU id + 1 of who panics */
+static void (*exit_hook)(void);
+
+/* Debug builds remember the last error of each CPU that passed trace(). */
+static struct {
+	const char *file;
+	int line, err;
+} last_error[NEAP_DEBUG ? MAX_CPUS : 1];
+static bool print_errors;
+
+void panic_set_exit(void (*fn)(void))
+{
+	exit_hook = fn;
+}
+
+static noreturn_fn void halt(void)
+{
+	for (;;) {
+		irq_disable();
+		cpu_halt();
+	}
+}
+
+/* ---- the report -------------------------------------------------------------------------------- */
+
+static bool is_text(u64 rip)
+{
+	return rip >= (u64)image_start && rip < (u64)text_end;
+}
+
+static void print_place(u64 rip)
+{
+	u64 offset;
+	const char *name = is_text(rip) ? symbol_find(rip, &offset) : NULL;
+
+	if (name)
+		printk("  %#lx %s+%#lx\n", rip, name, offset);
+	else
+		printk("  %#lx\n", rip);
+}
+
+/* A frame pointer may be anything: it is followed only into memory that the kernel has mapped, and
+ * device registers are not for reading. */
+static bool frame_readable(u64 rbp)
+{
+	return !(rbp & 7) && rbp < DEVICE_AREA && memory_is_mapped(rbp) &&
+	       memory_is_mapped(rbp + 15);
+}
+
+void backtrace_print(u64 rip, u64 rbp)
+{
+	printk("Backtrace:\n");
+	print_place(rip);
+	for (int depth = 0; depth < BACKTRACE_MAX && frame_readable(rbp); depth++) {
+		const u64 *frame = (const u64 *)rbp;
+
+		if (!is_text(frame[1]))
+			break;
+		print_place(frame[1]);
+		if (frame[0] == rbp)
+			break;
+		rbp = frame[0];
+	}
+}
+
+static void print_registers(const struct trap_frame *f)
+{
+	printk("rip %016lx rsp %016lx rflags %lx cs %lx ss %lx\n", f->rip, f->rsp, f->rflags, f->cs,
+	       f->ss);
+	printk("rax %016lx rbx %016lx rcx %016lx rdx %016lx\n", f->rax, f->rbx, f->rcx, f->rdx);
+	printk("rsi %016lx rdi %016lx rbp %016lx r8  %016lx\n", f->rsi, f->rdi, f->rbp, f->r8);
+	printk("r9  %016lx r10 %016lx r11 %016lx r12 %016lx\n", f->r9, f->r10, f->r11, f->r12);
+	printk("r13 %016lx r14 %016lx r15 %016lx\n", f->r13, f->r14, f->r15);
+}
+
+static void print_state(void)
+{
+	u32 cpu = cpu_id();
+
+	printk("CPU %u, thread %s, preempt_count %u\n", cpu, trap_thread_name(), preempt_count());
+	printk("cr0 %lx cr2 %lx cr3 %lx cr4 %lx\n", read_cr0(), read_cr2(), read_cr3(), read_cr4());
+	if (NEAP_DEBUG && last_error[cpu].file)
+		printk("last error here: %s at %s:%d\n", errno_name(last_error[cpu].err),
+		       last_error[cpu].file, last_error[cpu].line);
+}
+
+/* panic_begin - become the one who reports, or never return. */
+static void panic_begin(void)
+{
+	u32 me = cpu_id() + 1, was = 0;
+
+	irq_disable();
+	if (atomic_cas(&panicking, &was, me)) {
+		this_cpu()->in_panic = true;
+		console_panic();
+		smp_stop_others();
+		return;
+	}
+	if (was == me) {
+		static u32 depth;
+
+		if (depth++ == 0)
+			printk("\nPANIC: again, while reporting the first\n");
+		if (depth == 1 && exit_hook)
+			exit_hook();
+	}
+	halt();
+}
+
+static noreturn_fn void panic_end(u64 rip, u64 rbp)
+{
+	backtrace_print(rip, rbp);
+	if (exit_hook)
+		exit_hook();
+	halt();
+}
+
+/* The cursor may stand anywhere: an empty line is better than "PANIC:" at the end of another. */
+static void print_message(const char *fmt, va_list ap)
+{
+	printk("\nPANIC: ");
+	vprintk(fmt, ap);
+	printk("\n");
+}
+
+#define CALLERS_RBP() ((u64)__builtin_frame_address(0))
+
+void panic(const char *fmt, ...)
+{
+	va_list ap;
+
+	panic_begin();
+	va_start(ap, fmt);
+	print_message(fmt, ap);
+	va_end(ap);
+	print_state();
+	panic_end((u64)__builtin_return_address(0), *(const u64 *)CALLERS_RBP());
+}
+
+void panic_at(const char *file, int line, const char *cond, const char *fmt, ...)
+{
+	va_list ap;
+
+	panic_begin();
+	va_start(ap, fmt);
+	print_message(fmt, ap);
+	va_end(ap);
+	printk("at %s:%d: %s\n", file, line, cond);
+	print_state();
+	panic_end((u64)__builtin_return_address(0), *(const u64 *)CALLERS_RBP());
+}
+
+void panic_trap(const struct trap_frame *f, const char *fmt, ...)
+{
+	va_list ap;
+
+	panic_begin();
+	va_start(ap, fmt);
+	print_message(fmt, ap);
+	va_end(ap);
+	print_state();
+	print_registers(f);
+	panic_end(f->rip, f->rbp);
+}
+
+void panic_stop_here(void)
+{
+	u32 who = atomic_load(&panicking);
+
+	if (!who || who == cpu_id() + 1)
+		return;
+	WRITE_ONCE(this_cpu()->in_panic, true);
+	halt();
+}
+
+/* ---- errors on their way ------------------------------------------------------------------------ */
+
+void trace_errors_print(bool on)
+{
+	print_errors = on;
+}
+
+int trace_error(int err, const char *file, int line)
+{
+	if (NEAP_DEBUG) {
+		u32 cpu = cpu_id();
+
+		last_error[cpu].file = file;
+		last_error[cpu].line = line;
+		last_error[cpu].err = err;
+	}
+	if (READ_ONCE(print_errors))
+		printk("trace: %s at %s:%d\n", errno_name(err), file, line);
+	return err;
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The console: all sinks as one, all sources as one, a log of what was said, and the line being
+ * typed.
+ *
+ * The edit line is the last line of the screen while the operator types. Other text, from any CPU at
+ * any time, is written above it: erase, write, draw again, all under the console lock. For that the
+ * console keeps a copy of what the line shows (`edit`), so that no writer ever looks into the line
+ * editor, whose state belongs to the monitor's thread alone.
+ *
+ * Invariants
+ *  I1. While edit.active the sinks' cursor stands in the line that shows edit.text, in column
+ *      edit.cursor.
+ *  I2. log_ring holds the last min(log_total, LOG_BYTES) bytes that were printed; byte number n stands at
+ *      n % LOG_BYTES.
+ *
+ * Locking: everything below is guarded by the hooks of console_set_lock, which belong to cpu/; none
+ * before they are set (one CPU runs), none after console_panic. */
+#include "lib/console.h"
+
+#include "lib/format.h"
+#include "lib/string.h"
+
+#define LOG_BYTES 16384
+
+static struct list sinks = LIST_INIT(sinks);
+static struct list sources = LIST_INIT(sources);
+
+static char log_ring[LOG_BYTES];
+static u64 log_total;
+
+static struct {
+	bool active;
+	size_t len, cursor;
+	char text[CONSOLE_EDIT_MAX];
+} edit;
+
+static void (*lock_hook)(u64 *flags);
+static void (*unlock_hook)(u64 flags);
+static bool in_panic;
+
+static bool console_lock(u64 *flags)
+{
+	if (!lock_hook || READ_ONCE(in_panic))
+		return false;
+	lock_hook(flags);
+	return true;
+}
+
+/* A panic may begin while the lock is held: who took it gives it back all the same. */
+static void console_unlock(bool locked, u64 flags)
+{
+	if (locked)
+		unlock_hook(flags);
+}
+
+void console_set_lock(void (*lock)(u64 *flags), void (*unlock)(u64 flags))
+{
+	unlock_hook = unlock;
+	lock_hook = lock;
+}
+
+static void emit(const char *text, size_t len)
+{
+	struct console_sink *s;
+
+	if (!len)
+		return;
+	list_for_each(s, &sinks, link)
+		s->write(s, text, len);
+}
+
+static void emit_move(size_t count, char direction)
+{
+	char seq[16];
+
+	if (count)
+		emit(seq, text_format(seq, sizeof(seq), "\33[%zu%c", count, direction));
+}
+
+/* ---- the edit line ------------------------------------------------------------------------- */
+
+static void edit_draw(void)
+{
+	emit(edit.text, edit.len);
+	emit_move(edit.len - edit.cursor, 'D');
+}
+
+static void write_around_edit(const char *text, size_t len)
+{
+	if (!len)
+		return;
+	if (!edit.active) {
+		emit(text, len);
+		return;
+	}
+	emit("\r\33[K", 4);
+	emit(text, len);
+	if (text[len - 1] != '\n' && text[len - 1] != '\r')
+		emit("\n", 1); /* a piece of a line: the edit line goes below it */
+	edit_draw();
+}
+
+void console_edit(const char *text, size_t len, size_t cursor)
+{
+	bool locked;
+	u64 flags;
+	size_t same = 0;
+
+	len = MIN(len, (size_t)CONSOLE_EDIT_MAX);
+	cursor = MIN(cursor, len);
+	locked = console_lock(&flags);
+	if (!edit.active)
+		edit.len = edit.cursor = 0;
+	edit.active = true;
+
+	/* Only what differs is sent: over a slow line an echoed character costs one byte. */
+	while (same < len && same < edit.len && text[same] == edit.text[same])
+		same++;
+	if (same < len || same < edit.len) {
+		if (same < edit.cursor)
+			emit_move(edit.cursor - same, 'D');
+		else
+			emit_move(same - edit.cursor, 'C');
+		emit(text + same, len - same);
+		if (len < edit.len)
+			emit("\33[K", 3);
+		edit.cursor = len;
+	}
+	if (cursor < edit.cursor)
+		emit_move(edit.cursor - cursor, 'D');
+	else
+		emit_move(cursor - edit.cursor, 'C');
+	memcpy(edit.text, text, len);
+	edit.len = len;
+	edit.cursor = cursor;
+	console_unlock(locked, flags);
+}
+
+void console_edit_end(void)
+{
+	u64 flags;
+	bool locked = console_lock(&flags);
+
+	if (edit.active) {
+		edit.active = false;
+		emit("\n", 1);
+	}
+	console_unlock(locked, flags);
+}
+
+/* ---- sinks, sources, log ------------------------------------------------------------------- */
+
+static void log_append(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		log_ring[log_total++ % LOG_BYTES] = text[i];
+}
+
+static void log_replay(struct console_sink *s)
+{
+	size_t held = MIN(log_total, (u64)LOG_BYTES);
+	size_t first = (log_total - held) % LOG_BYTES;
+	size_t till_wrap = MIN(held, LOG_BYTES - first);
+
+	if (held)
+		s->write(s, log_ring + first, till_wrap);
+	if (held > till_wrap)
+		s->write(s, log_ring, held - till_wrap);
+}
+
+size_t console_log(char *buf, size_t size)
+{
+	u64 flags;
+	bool locked;
+	size_t n;
+
+	if (!size)
+		return 0;
+	locked = console_lock(&flags);
+	n = MIN(log_total, (u64)LOG_BYTES);
+	n = MIN(n, size - 1);
+	for (size_t i = 0; i < n; i++)
+		buf[i] = log_ring[(log_total - n + i) % LOG_BYTES];
+	console_unlock(locked, flags);
+	buf[n] = '\0';
+	return n;
+}
+
+void console_add_sink(struct console_sink *s)
+{
+	u64 flags;
+	bool locked = console_lock(&flags);
+
+	log_replay(s);
+	list_add_tail(&sinks, &s->link);
+	console_unlock(locked, flags);
+}
+
+void console_add_source(struct console_source *s)
+{
+	list_add_tail(&sources, &s->link);
+}
+
+void console_write(const char *text, size_t len)
+{
+	u64 flags;
+	bool locked = console_lock(&flags);
+
+	write_around_edit(text, len);
+	console_unlock(locked, flags);
+}
+
+void console_print(const char *text, size_t len)
+{
+	u64 flags;
+	bool locked = console_lock(&flags);
+
+	log_append(text, len);
+	write_around_edit(text, len);
+	console_unlock(locked, flags);
+}
+
+int console_read(void)
+{
+	struct console_source *s;
+
+	list_for_each(s, &sources, link) {
+		int key = s->read(s);
+
+		if (key != KEY_NONE)
+			return key;
+	}
+	return KEY_NONE;
+}
+
+void console_panic(void)
+{
+	WRITE_ONCE(in_panic, true);
+	if (edit.active) {
+		edit.active = false;
+		emit("\n", 1);
+	}
+}

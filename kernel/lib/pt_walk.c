@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The page-table walker.
+ *
+ * The three functions of the fault path (pt_lookup, pt_lookup_leaf, pt_ensure) know that our own
+ * trees have four levels of nine bits, so that every shift is a constant; they read the format's
+ * fields once, each entry once, and call nothing. All else is generic. */
+#include "lib/check.h"
+#include "lib/pt_walk.h"
+
+#define OUR_LEVELS 4
+
+/* ---- trees of ours ------------------------------------------------------------------------ */
+
+/* A descent: what it needs of the tree, and where it stands. Lives in registers. */
+struct descent {
+	u64 present, leaf, addr, virt_offset;
+	u64 *entry;
+};
+
+static always_inline struct descent descent_begin(const struct pt *pt, u64 va)
+{
+	const struct pt_format *fmt = pt->fmt;
+
+	ASSERT(fmt->levels == OUR_LEVELS, "%s tables have %u levels", fmt->name, fmt->levels);
+	return (struct descent){
+		.present = fmt->present,
+		.leaf = fmt->leaf,
+		.addr = fmt->addr,
+		.virt_offset = pt->virt_offset,
+		.entry = pt_table(pt, pt->root) + pt_index(va, OUR_LEVELS),
+	};
+}
+
+/* descent_step - from the entry of @va at @level to the one below; false if it names no table. */
+static always_inline bool descent_step(struct descent *d, u64 va, int level)
+{
+	u64 entry = READ_ONCE(*d->entry);
+
+	if (!(entry & d->present) || (entry & d->leaf))
+		return false;
+	d->entry = (u64 *)((entry & d->addr) + d->virt_offset) + pt_index(va, level - 1);
+	return true;
+}
+
+static always_inline u64 *lookup(const struct pt *pt, u64 va, int level, int *at)
+{
+	struct descent d = descent_begin(pt, va);
+	int stop = 1;
+
+	if (level == 4 || !descent_step(&d, va, 4))
+		stop = 4;
+	else if (level == 3 || !descent_step(&d, va, 3))
+		stop = 3;
+	else if (level == 2 || !descent_step(&d, va, 2))
+		stop = 2;
+	*at = stop;
+	return d.entry;
+}
+
+u64 *pt_lookup(const struct pt *pt, u64 va, int level, int *at)
+{
+	return lookup(pt, va, level, at);
+}
+
+u64 *pt_lookup_leaf(const struct pt *pt, u64 va)
+{
+	struct descent d = descent_begin(pt, va);
+
+	if (!descent_step(&d, va, 4) || !descent_step(&d, va, 3) || !descent_step(&d, va, 2))
+		return NULL;
+	return d.entry;
+}
+
+/* make_tables - the rest of pt_ensure: @entry stands at level @at, above @level. */
+static noinline int make_tables(struct pt *pt, u64 va, int at, int level, u64 **entry)
+{
+	for (; at > level; at--) {
+		if (pt_is_present(pt->fmt, **entry))
+			return trace(-EEXIST);
+
+		u64 table = pt->pages->get(pt->pages);
+		if (!table)
+			return trace(-ENOMEM); /* tables made so far stay: I1 */
+
+		/* Release: who follows the link without a lock sees the zeroes behind it. */
+		atomic_store(*entry, table | pt->fmt->table_bits);
+		*entry = pt_table(pt, table) + pt_index(va, at - 1);
+	}
+	return 0;
+}
+
+int pt_ensure(struct pt *pt, u64 va, int level, u64 **entry)
+{
+	int at;
+
+	*entry = lookup(pt, va, level, &at);
+	if (likely(at == level))
+		return 0;
+	return make_tables(pt, va, at, level, entry);
+}
+
+int pt_for_each(const struct pt *pt, u64 start, u64 end, pt_visit_fn fn, void *ctx)
+{
+	u64 va = start;
+
+	if (start >= end)
+		return 0;
+	for (;;) {
+		int level;
+		u64 *entry = lookup(pt, va, 1, &level);
+
+		/* Go along this table until an entry leads down, or the table ends. */
+		do {
+			u64 seen = READ_ONCE(*entry);
+			u64 first = va & ~(pt_level_size(level) - 1);
+
+			if (pt_is_present(pt->fmt, seen)) {
+				if (!pt_is_leaf(pt->fmt, seen, level))
+					break;
+				int err = fn(ctx, first, level, entry);
+				if (err)
+					return err;
+			}
+			va = first + pt_level_size(level);
+			if (va >= end || va == 0)
+				return 0;
+			entry++;
+		} while (pt_index(va, level));
+	}
+}
+
+/* free_tables - the table @phys at @level, and those below its entries [@from, @to). Recurses at
+ * most OUR_LEVELS deep. */
+static void free_tables(struct pt *pt, u64 phys, int level, unsigned int from, unsigned int to)
+{
+	const u64 *table = pt_table(pt, phys);
+
+	for (unsigned int i = from; level > 1 && i < to; i++) {
+		u64 entry = table[i];
+		if (pt_is_present(pt->fmt, entry) && !pt_is_leaf(pt->fmt, entry, level))
+			free_tables(pt, entry & pt->fmt->addr, level - 1, 0, PT_ENTRIES);
+	}
+	pt->pages->put(pt->pages, phys);
+}
+
+void pt_destroy(struct pt *pt, unsigned int from, unsigned int to)
+{
+	CHECK(to <= PT_ENTRIES, "root indices [%u, %u)", from, to);
+	free_tables(pt, pt->root, pt->fmt->levels, from, to);
+	pt->root = 0;
+}
+
+/* ---- trees of a guest ---------------------------------------------------------------------- */
+
+/* The three kinds are told apart by their number of levels. */
+enum { GUEST32_LEVELS = 2, PAE_LEVELS = 3 };
+
+/* The one bit that forbids. With it inverted, and-ing a walk's entries intersects their rights. */
+#define GUEST_NX (1ull << 63)
+
+/* leaf_base - the first guest-physical address that the leaf @entry at @level maps.
+ * A 4 MiB leaf has bits 39:32 of it in bits 20:13 ("PSE-36"). */
+static u64 leaf_base(const struct pt_format *fmt, u64 entry, int level)
+{
+	u64 base = entry & fmt->addr & ~((1ull << fmt->shift[level]) - 1);
+
+	if (fmt->levels == GUEST32_LEVELS && level == 2)
+		base |= (entry >> 13 & 0xff) << 32;
+	return base;
+}
+
+/* rights_suffice - may this access use a translation whose every level allows @rights?
+ * Source: Intel SDM vol. 3A, "Determination of Access Rights". */
+static bool rights_suffice(const struct pt_guest *g, unsigned int rights, unsigned int access)
+{
+	bool user_page = rights & ACC_U;
+
+	if (access & ACC_U) {
+		if (!user_page || ((access & ACC_W) && !(rights & ACC_W)))
+			return false;
+	} else {
+		/* SMAP keeps the kernel's data accesses, SMEP its fetches, off user pages. */
+		if (user_page && (access & (ACC_R | ACC_W)) && g->smap)
+			return false;
+		if (user_page && (access & ACC_X) && g->smep)
+			return false;
+		if ((access & ACC_W) && !(rights & ACC_W) && g->wp)
+			return false;
+	}
+	return !(access & ACC_X) || (rights & ACC_X);
+}
+
+/* guest_fault - the error code for the guest's #PF: @why (0, P or P | RSVD) and what the access
+ * itself tells. Fetches are only told apart where something could forbid them. */
+static int guest_fault(const struct pt_guest *g, unsigned int access, u32 why,
+		       struct pt_guest_result *res)
+{
+	bool has_nx = g->nx && g->fmt->levels != GUEST32_LEVELS;
+
+	res->pfec = why;
+	if (access & ACC_W)
+		res->pfec |= PFEC_W;
+	if (access & ACC_U)
+		res->pfec |= PFEC_U;
+	if ((access & ACC_X) && (has_nx || g->smep))
+		res->pfec |= PFEC_I;
+	return -EFAULT;
+}
+
+/* guest_entry - read the entry at @res->entry_at. */
+static int guest_entry(const struct pt_guest *g, struct pt_guest_result *res)
+{
+	u64 wide = 0;
+	u32 narrow = 0;
+	int err;
+
+	if (g->fmt->entry_bytes == 8) {
+		err = g->read(g->ctx, res->entry_at, &wide, 8);
+		res->entry = wide;
+	} else {
+		err = g->read(g->ctx, res->entry_at, &narrow, 4);
+		res->entry = narrow;
+	}
+	return err == -EFAULT ? -EAGAIN : err;
+}
+
+int pt_walk_guest(const struct pt_guest *g, u64 va, unsigned int access,
+		  struct pt_guest_result *res)
+{
+	const struct pt_format *fmt = g->fmt;
+	/* The PDPT of PAE is aligned to 32 bytes only, and its entries carry no rights. */
+	u64 table = g->root & (fmt->levels == PAE_LEVELS ? 0xffffffe0 : fmt->addr);
+	int level = fmt->levels;
+	u64 allowed = ~0ull;
+
+	*res = (struct pt_guest_result){0};
+	for (;; level--) {
+		u64 index = va >> fmt->shift[level] & ((1u << fmt->bits[level]) - 1);
+
+		res->level = level;
+		res->entry_at = gpa(table + index * fmt->entry_bytes);
+		int err = guest_entry(g, res);
+		if (err)
+			return err;
+
+		u64 entry = res->entry;
+		if (!(entry & fmt->present))
+			return guest_fault(g, access, 0, res);
+		/* Without CR4.PSE a 32-bit PDE is a table whatever its bit 7 says. */
+		if (fmt->levels == GUEST32_LEVELS && level == 2 && !g->pse)
+			entry &= ~fmt->leaf;
+		if (fmt->reserved(entry, level, g->phys_bits, g->nx))
+			return guest_fault(g, access, PFEC_P | PFEC_RSVD, res);
+		if (fmt->levels != PAE_LEVELS || level != PAE_LEVELS)
+			allowed &= entry ^ GUEST_NX;
+		if (level == 1 || ((entry & fmt->leaf) && (fmt->leaf_levels >> level & 1)))
+			break;
+		table = entry & fmt->addr;
+	}
+
+	res->rights = fmt->rights(allowed ^ GUEST_NX);
+	res->gpa = gpa(leaf_base(fmt, res->entry, level) |
+		       (va & ((1ull << fmt->shift[level]) - 1)));
+	if (!rights_suffice(g, res->rights, access))
+		return guest_fault(g, access, PFEC_P, res);
+	return 0;
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Faults: make the primary PTE of an hva allow an access.
+ *
+ *	the PTE is        read                    write
+ *	none              the zero page           a zeroed frame of its own
+ *	the zero page     nothing to do           a zeroed frame in its place, in a bracket
+ *	a frame           nothing to do           nothing to do
+ *
+ * One order for all: *prepare* without any lock (tables, a frame charged and cleared: all that may
+ * sleep or takes long), then take mmap_lock and the PT lock, look again, and install or go round once
+ * more. What was prepared and is not needed in the end goes back.
+ *
+ * Invariants
+ *  I1. PTEs are decided and written under the PT lock alone (PROTOCOL.md 2).
+ *  I2. A PTE goes from none to present without bracket or flush: no TLB, no subscriber has anything of
+ *      it. Any other change of frame happens in a bracket, by way of none, and is flushed before the
+ *      new frame can be reached (PROTOCOL.md 14).
+ *  I3. A frame is cleared before its PTE is written, and its rmap, mapcount, refcount are set before too.
+ *
+ * Locking: mmap_lock (read) > PT lock > rmap. No disk is waited for under either: frames are fetched,
+ * and reclaimed, before (N5). */
+#include "lib/check.h"
+#include "lib/errno.h"
+#include "lib/mutant.h"
+#include "mm/mm_internal.h"
+#include "mm/rmap.h"
+#include "sched/thread.h"
+
+#define PTE_FRESH (PTE_P | PTE_W | PTE_A | PTE_D | PTE_NX)
+
+/* ---- preparing: no lock held ------------------------------------------------------------------ */
+
+static int frame_prepare(struct mm *mm, struct page **frame)
+{
+	int err = res_counter_charge(&mm->counter, 1, NULL);
+
+	if (unlikely(err))
+		return err;
+	*frame = frame_alloc(FRAME_GUEST, FRAME_ZERO);
+	if (likely(*frame))
+		return 0;
+	res_counter_uncharge(&mm->counter, 1);
+	return trace(-ENOMEM);
+}
+
+static void frame_unprepare(struct mm *mm, struct page *frame)
+{
+	frame_free(frame, 0);
+	res_counter_uncharge(&mm->counter, 1);
+}
+
+/* ---- installing: mmap_lock held for read -------------------------------------------------------- */
+
+/* tell - fill @out from what the PTE maps. => PT lock; the reference on @p is the caller's */
+static inline void tell(struct mm_page *out, struct page *p, bool writable)
+{
+	*out = (struct mm_page){.page = p, .pfn = page_to_pfn(p), .writable = writable};
+}
+
+/* frame_map - @frame becomes what @entry maps; nobody has seen either. => PT lock, *@entry is none */
+static always_inline void frame_map(struct mm *mm, u64 *entry, u64 at, struct page **frame,
+				    struct mm_page *out)
+{
+	struct page *p = *frame;
+
+	*frame = NULL;
+	rmap_add_new(p, mm, hva(at));
+	if (out) {
+		tell(out, p, true);
+		atomic_store_relaxed(&p->refcount, 2);
+	}
+	atomic_store(entry, page_to_phys(p) | PTE_FRESH);
+	mm->nr_anon++;
+	mm->faults++;
+}
+
+static always_inline int map_fresh(struct mm *mm, u64 *entry, u64 at, struct page **frame,
+				   struct mm_page *out)
+{
+	int err = 0;
+
+	race_point("fault.before_pte");
+	spin_lock(&mm->pt_lock);
+	if (likely(pte_none(pte_read(entry))))
+		frame_map(mm, entry, at, frame, out);
+	else
+		err = -EAGAIN;
+	spin_unlock(&mm->pt_lock);
+	return err;
+}
+
+static int map_zero(struct mm *mm, u64 *entry, struct mm_page *out)
+{
+	int err = 0;
+
+	race_point("fault.before_pte");
+	spin_lock(&mm->pt_lock);
+	if (likely(pte_none(pte_read(entry)))) {
+		if (out) {
+			page_get(zero_page);
+			tell(out, zero_page, false);
+		}
+		atomic_store(entry, page_to_phys(zero_page) | PTE_P | PTE_A | PTE_NX | PTE_ZERO);
+		mm->nr_zero_mapped++;
+		mm->zero_faults++;
+		mm->faults++;
+	} else {
+		err = -EAGAIN;
+	}
+	spin_unlock(&mm->pt_lock);
+	return err;
+}
+
+/* exchange_zero - the frame comes in place of the zero page. Between them the PTE is none, until no
+ * TLB has the old one: else one CPU could write the new frame while another still reads zeroes. */
+static int exchange_zero(struct mm *mm, u64 *entry, u64 at, struct page **frame, struct mm_page *out)
+{
+	int err = 0;
+
+	race_point("fault.cow_before_exchange");
+	spin_lock(&mm->pt_lock);
+	if (likely(pte_is_zero(pte_read(entry)))) {
+		atomic_xchg(entry, 0);
+		if (!mutant("cow_no_flush"))
+			space_flush(&mm->space, at, at + PAGE_SIZE);
+		frame_map(mm, entry, at, frame, out);
+		mm->nr_zero_mapped--;
+		mm->cow_faults++;
+	} else {
+		err = -EAGAIN;
+	}
+	spin_unlock(&mm->pt_lock);
+	return err;
+}
+
+static noinline int replace_zero(struct mm *mm, u64 *entry, u64 at, struct page **frame,
+				 struct mm_page *out)
+{
+	struct mm_event ev = {
+		.mm = mm,
+		.start = at,
+		.end = at + PAGE_SIZE,
+		.reason = MM_EVENT_COPY,
+		.may_sleep = true,
+	};
+	bool bracket = !mutant("cow_no_bracket");
+
+	if (bracket) {
+		int refused = notifier_range_start(&mm->notifiers, &ev);
+		CHECK(refused == 0, "a bracket that may sleep was refused: error %d", refused);
+	}
+	int err = exchange_zero(mm, entry, at, frame, out);
+	if (bracket)
+		notifier_range_end(&mm->notifiers, &ev);
+	return err;
+}
+
+/* take_present - another fault was quicker; the PTE allows the access. */
+static int take_present(struct mm *mm, u64 *entry, unsigned int acc, struct mm_page *out)
+{
+	int err = 0;
+
+	if (!out)
+		return 0;
+	spin_lock(&mm->pt_lock);
+	pte_t pte = pte_read(entry);
+	if (pte_allows(pte, acc)) {
+		struct page *p = pfn_to_page(pte_pfn(pte));
+		page_get(p);
+		tell(out, p, pte_writable(pte));
+	} else {
+		err = -EAGAIN;
+	}
+	spin_unlock(&mm->pt_lock);
+	return err;
+}
+
+/* install - do what the table above says for the PTE as it is now.
+ * Return 0; -EFAULT; -EAGAIN if it changed under our hands. */
+static always_inline int install(struct mm *mm, u64 *entry, u64 at, unsigned int acc,
+				 struct page **frame, struct mm_page *out)
+{
+	const struct region *r = region_find(mm, at);
+	pte_t pte = pte_read(entry);
+
+	if (unlikely(!r || (acc & ~r->acc)))
+		return trace(-EFAULT);
+	if (likely(pte_none(pte)))
+		return acc & ACC_W ? map_fresh(mm, entry, at, frame, out) : map_zero(mm, entry, out);
+	if (pte_allows(pte, acc))
+		return take_present(mm, entry, acc, out);
+	CHECK(pte_present(pte) && pte_is_zero(pte), "mm %u: PTE %#lx at %#lx", mm->id, pte.v, at);
+	return replace_zero(mm, entry, at, frame, out);
+}
+
+/* ---- the fault ---------------------------------------------------------------------------------- */
+
+int fault_in(struct mm *mm, u64 *entry, u64 at, unsigned int acc, struct mm_page *out)
+{
+	struct page *frame = NULL;
+	int err;
+
+	for (;;) {
+		if (unlikely(!entry)) {
+			err = table_ensure(mm, at, acc, &entry);
+			if (err)
+				break;
+		}
+		if ((acc & ACC_W) && !frame) {
+			err = frame_prepare(mm, &frame);
+			if (unlikely(err))
+				break;
+		}
+		rwsem_read_lock(&mm->mmap_lock);
+		err = install(mm, entry, at, acc, &frame, out);
+		rwsem_read_unlock(&mm->mmap_lock);
+		if (likely(err != -EAGAIN))
+			break;
+		if (thread_killed()) {
+			err = trace(-EINTR);
+			break;
+		}
+	}
+	if (unlikely(frame))
+		frame_unprepare(mm, frame);
+	return err;
+}
+
+int mm_fault(struct mm *mm, hva_t at, unsigned int acc)
+{
+	u64 *entry = mm_entry(mm, at.v);
+
+	/* A TLB that was behind, or another CPU that was quicker. */
+	if (entry && pte_allows(pte_read(entry), acc))
+		return 0;
+	return fault_in(mm, entry, page_down(at.v), acc, NULL);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The operator's side: commands of the shell, and the lines that a batch prints at its end. */
+#pragma once
+
+#include "lib/compiler.h"
+#include "lib/types.h"
+
+/* monitor_run - the shell on every console source; `quit` calls @quit. => the first thread */
+noreturn_fn void monitor_run(void (*quit)(void));
+
+/* monitor_kill_all - end every VM with status killed and @reason. */
+void monitor_kill_all(const char *reason);
+
+/* monitor_note_overhead - remember how much memory the hypervisor itself keeps: what guests can
+ * never hold. => once, before the first VM; the modules count as guests' */
+void monitor_note_overhead(void);
+
+/* monitor_machine_summary, monitor_stat - the SUMMARY machine line; STAT lines. Stable formats. */
+void monitor_machine_summary(void);
+void monitor_stat(void);
+
+/* The command tables, one a file. */
+void monitor_vm_commands(void);
+void monitor_machine_commands(void (*quit)(void));

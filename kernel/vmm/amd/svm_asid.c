@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Address-space ids, and when a TLB must forget.
+ *
+ * A CPU tags guest translations with an ASID. Each CPU hands its ASIDs out on its own: slot i of the
+ * CPU's array says which vCPU uses ASID i there, and up to which tlb_gen of its VM the translations
+ * under that tag are true. A vCPU that comes back finds its slot, if nobody took it, with the
+ * generation *of that (CPU, ASID)* and not its own last one: it may have run and flushed elsewhere
+ * while this TLB went stale.
+ *
+ *	entry:  mode = IN_GUEST; full barrier; slot.gen == vm->tlb_gen ? enter : flush, then enter
+ *	flush:  vm->tlb_gen++;   full barrier; mode == IN_GUEST ? kick
+ *
+ * Either the entry sees the new generation or the flusher sees the mode (PROTOCOL.md 18). Idle slots
+ * cost nobody an IPI: they are compared when they are used again.
+ *
+ * How to forget: with FlushByAsid, VMRUN is told to drop one tag. Without it (old parts, QEMU) a tag
+ * is taken that was not used since the last full flush; when none is left, VMRUN flushes everything
+ * and all slots are clean again.
+ *
+ * Invariants
+ *  I1. This CPU's TLB holds no translation under the tag of a slot that is `clean`.
+ *  I2. Only this CPU, with GIF clear, touches its array. */
+#include "cpu/percpu.h"
+#include "lib/check.h"
+#include "lib/errno.h"
+#include "mm/frame.h"
+#include "mm/page.h"
+#include "vmm/amd/svm.h"
+#include "vmm/vm.h"
+
+struct asid_slot {
+	u64 serial; /* of the vCPU; 0: nobody */
+	u64 gen;
+	bool clean;
+};
+
+#define MAX_ASIDS 128
+
+struct asid_cpu {
+	u32 nr; /* slot 0 is the host's and never used */
+	u32 next_victim;
+	bool flush_by_asid;
+	struct asid_slot slot[MAX_ASIDS];
+};
+static_assert(sizeof(struct asid_cpu) <= PAGE_SIZE, "one frame a CPU");
+
+static struct asid_cpu *asid_cpus[MAX_CPUS];
+
+int svm_asid_init_cpu(u32 nr_asids, bool flush_by_asid)
+{
+	struct page *p = frame_alloc(FRAME_KERNEL, FRAME_ZERO | FRAME_NOWAIT);
+	if (!p)
+		return trace(-ENOMEM);
+	struct asid_cpu *c = page_to_virt(p);
+	c->nr = MIN(nr_asids, (u32)MAX_ASIDS);
+	c->next_victim = 1;
+	c->flush_by_asid = flush_by_asid;
+	asid_cpus[cpu_id()] = c;
+	return 0; /* no slot is clean: the first use of each flushes */
+}
+
+static struct asid_slot *slot_find(struct asid_cpu *c, u64 serial)
+{
+	for (u32 i = 1; i < c->nr; i++)
+		if (c->slot[i].serial == serial)
+			return &c->slot[i];
+	return NULL;
+}
+
+static struct asid_slot *slot_find_clean(struct asid_cpu *c)
+{
+	for (u32 i = 1; i < c->nr; i++)
+		if (c->slot[i].clean)
+			return &c->slot[i];
+	return NULL;
+}
+
+/* The slow half: @v has no slot here (@old NULL), or a stale one. Returns what VMRUN must flush. */
+static noinline u8 slot_renew(struct asid_cpu *c, struct vcpu *v, struct svm_vcpu *s,
+			      struct asid_slot *old, u64 gen)
+{
+	struct asid_slot *slot = old;
+	u8 control = TLB_CONTROL_NONE;
+
+	v->flushes++;
+	if (c->flush_by_asid) {
+		if (!slot) {
+			slot = &c->slot[c->next_victim];
+			c->next_victim = c->next_victim + 1 < c->nr ? c->next_victim + 1 : 1;
+		}
+		control = TLB_CONTROL_ASID;
+	} else {
+		if (old) {
+			old->serial = 0; /* its tag stays dirty until the next full flush */
+			old->clean = false;
+		}
+		slot = slot_find_clean(c);
+		if (!slot) {
+			for (u32 i = 1; i < c->nr; i++)
+				c->slot[i] = (struct asid_slot){.clean = true};
+			slot = &c->slot[1];
+			control = TLB_CONTROL_ALL;
+		}
+	}
+	*slot = (struct asid_slot){.serial = s->serial, .gen = gen};
+	s->asid = slot - c->slot;
+	return control;
+}
+
+void svm_asid_prepare(struct vcpu *v, struct svm_vcpu *s)
+{
+	struct asid_cpu *c = asid_cpus[cpu_id()];
+	u64 gen = atomic_load(&v->vm->tlb_gen);
+	struct asid_slot *slot = &c->slot[s->asid];
+	u8 control = TLB_CONTROL_NONE;
+
+	if (unlikely(slot->serial != s->serial)) {
+		slot = slot_find(c, s->serial);
+		if (slot)
+			s->asid = slot - c->slot;
+	}
+	if (unlikely(!slot || slot->gen != gen))
+		control = slot_renew(c, v, s, slot, gen);
+	s->vmcb->tlb_control = control;
+	s->vmcb->asid = s->asid;
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The builder: module lines to configurations, images into memory, first registers.
+ *
+ * An image is written through hva by this thread, with the VM's mm in CR3, so a guest's memory comes
+ * to be in exactly one way: by faults. */
+#include "vmm/build.h"
+
+#include "cpu/memory.h"
+#include "cpu/x86.h"
+#include "lib/check.h"
+#include "lib/errno.h"
+#include "lib/mb2.h"
+#include "lib/printk.h"
+#include "lib/string.h"
+#include "mm/frame.h"
+#include "mm/mm.h"
+#include "mm/uaccess.h"
+#include "vmm/loader/loader.h"
+#include "vmm/vm.h"
+
+struct build {
+	const struct boot_info *info;
+	struct vm_config config[MB2_MAX_MODULES];
+};
+
+static void refused(const char *name, const char *why)
+{
+	printk("Neap: vm %s refused: %s\n", name[0] ? name : "?", why);
+	vm_note_refused();
+}
+
+/* ---- memory of the VM being made ------------------------------------------------------------------ */
+
+struct vm_ram {
+	struct guest_ram ram;
+	struct vm *vm;
+};
+
+static int ram_pieces(struct guest_ram *ram, gpa_t at, const void *from, u64 bytes)
+{
+	struct vm *vm = container_of(ram, struct vm_ram, ram)->vm;
+
+	while (bytes) {
+		const struct memslot *slot = memslot_find(&vm->slots, gpa_to_gfn(at));
+		CHECK(slot, "loader writes outside of RAM at %#lx", at.v);
+		u64 start = memslot_hva(slot, gpa_to_gfn(at)) + page_offset(at.v);
+		u64 n = MIN(bytes, slot->hva + (slot->nr_pages << PAGE_SHIFT) - start);
+		int err = from ? hva_write(hva(start), from, n) : hva_zero(hva(start), n);
+		if (err)
+			return -ENOMEM; /* the range is memory, so only frames can be missing */
+		from = from ? (const char *)from + n : NULL;
+		at.v += n;
+		bytes -= n;
+	}
+	return 0;
+}
+
+static int ram_zero(struct guest_ram *ram, gpa_t at, u64 bytes)
+{
+	return ram_pieces(ram, at, NULL, bytes);
+}
+
+/* ---- first registers ---------------------------------------------------------------------------------- */
+
+static void enter_protected(struct vcpu *v, bool long_mode, u64 cr3)
+{
+	const struct segment code = {0x08, long_mode ? 0xa9b : 0xc9b, ~0u, 0};
+	const struct segment data = {0x10, 0xc93, ~0u, 0};
+	const struct segment task = {0x18, 0x8b, 0x67, 0};
+	struct vcpu_sregs s;
+
+	hvm->get_sregs(v, &s);
+	s.cr0 = CR0_PE | CR0_ET | (long_mode ? CR0_PG : 0);
+	if (long_mode) {
+		s.cr4 = CR4_PAE;
+		s.cr3 = cr3;
+		s.efer = EFER_LME | EFER_LMA;
+	}
+	hvm->set_sregs(v, &s);
+	hvm->set_segment(v, SEG_CS, &code);
+	for (int seg = SEG_ES; seg <= SEG_GS; seg++)
+		if (seg != SEG_CS)
+			hvm->set_segment(v, seg, &data);
+	hvm->set_segment(v, SEG_TR, &task);
+}
+
+static void set_entry(struct vcpu *v, const struct guest_entry *e)
+{
+	enter_protected(v, e->mode == ENTRY_LONG64, e->cr3);
+	v->rip = e->rip;
+	v->rflags = RFLAGS_FIXED;
+	memset(v->regs, 0, sizeof(v->regs));
+	v->regs[REG_RAX] = e->rax;
+	v->regs[REG_RBX] = e->rbx;
+	v->regs[REG_RSI] = e->rsi;
+	v->regs[REG_RDI] = e->rdi;
+	v->regs[REG_RSP] = e->rsp;
+}
+
+/* ---- one guest -------------------------------------------------------------------------------------------- */
+
+static int find_module(const struct build *b, const char *name, bool initrd)
+{
+	for (u32 i = 0; i < b->info->nr_modules; i++) {
+		const struct vm_config *c = &b->config[i];
+		if (c->role == (initrd ? VM_ROLE_INITRD : VM_ROLE_KERNEL) &&
+		    strcmp(initrd ? c->initrd_of : c->name, name) == 0)
+			return i;
+	}
+	return -1;
+}
+
+static const void *module_data(const struct build *b, int i)
+{
+	return phys_to_virt(b->info->modules[i].start);
+}
+
+static u64 module_bytes(const struct build *b, int i)
+{
+	return b->info->modules[i].end - b->info->modules[i].start;
+}
+
+static int load(struct vm *vm, const struct guest_image *image, char *why, size_t why_size)
+{
+	u64 low = MIN(vm->config.mem_bytes, GIB(3));
+	struct vm_ram ram = {
+		.ram = {.low_bytes = low, .high_bytes = vm->config.mem_bytes - low,
+			.write = ram_pieces, .zero = ram_zero},
+		.vm = vm,
+	};
+	struct guest_entry entry;
+
+	thread_use_space(vm->mm, &vm->mm->space);
+	int err = loader_load(image, &ram.ram, &entry, why, why_size);
+	thread_use_space(NULL, NULL);
+	if (err)
+		return err;
+	vm->is_linux = entry.is_linux;
+	set_entry(vm->vcpus[0], &entry);
+	printk("vm %s: %s, %lu MiB, %u vCPU%s, %s\n", vm->config.name, entry.kind,
+	       vm->config.mem_bytes >> 20, vm->nr_vcpus, vm->nr_vcpus > 1 ? "s" : "",
+	       hvm->tdp_name);
+	return 0;
+}
+
+static void build_one(const struct build *b, int index)
+{
+	const struct vm_config *config = &b->config[index];
+	int image_index = config->image[0] ? find_module(b, config->image, false) : index;
+	int initrd_index = find_module(b, config->name, true);
+	char why[200];
+	struct vm *vm;
+
+	if (image_index < 0) {
+		refused(config->name, "image= names no module: give the vm= name of one that has a file");
+		return;
+	}
+	int err = vm_create(config, &vm, why, sizeof(why));
+	if (err) {
+		refused(config->name, why);
+		return;
+	}
+	struct guest_image image = {
+		.data = module_data(b, image_index),
+		.size = module_bytes(b, image_index),
+		.name = b->config[image_index].name,
+		.cmdline = config->cmdline,
+	};
+	if (initrd_index >= 0) {
+		image.initrd = module_data(b, initrd_index);
+		image.initrd_size = module_bytes(b, initrd_index);
+		image.initrd_name = "initrd";
+	}
+	err = load(vm, &image, why, sizeof(why));
+	if (err) {
+		refused(config->name, why);
+		vm_discard(vm);
+		return;
+	}
+	vm_start(vm);
+}
+
+void build_guests(const struct boot_info *info, const struct build_options *options)
+{
+	static struct build b; /* too large for a stack */
+	char why[200];
+
+	b.info = info;
+	if (info->nr_dropped)
+		printk("Neap: %u modules or memory entries too many: %u modules are used\n",
+		       info->nr_dropped, info->nr_modules);
+	for (u32 i = 0; i < info->nr_modules; i++) {
+		if (vm_config_parse(info->modules[i].string, i, memory_ram_bytes(), &b.config[i], why,
+				    sizeof(why)))
+			refused(b.config[i].name, why);
+		else if (b.config[i].role == VM_ROLE_KERNEL && b.config[i].mmu == VM_MMU_AUTO)
+			b.config[i].mmu = options->default_mmu;
+	}
+	for (u32 i = 0; i < info->nr_modules; i++) {
+		struct vm_config *c = &b.config[i];
+		if (c->role == VM_ROLE_KERNEL)
+			build_one(&b, i);
+		else if (c->role == VM_ROLE_INITRD && find_module(&b, c->initrd_of, false) < 0)
+			refused(c->initrd_of, "initrd= names no VM: give the vm= name of a guest");
+	}
+	for (u32 i = 0; i < info->nr_modules; i++)
+		if (module_bytes(&b, i))
+			frame_add(page_down(info->modules[i].start), page_up(info->modules[i].end));
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The board's smallest devices. */
+#include "vmm/devices/simple.h"
+
+#include "lib/atomic.h"
+#include "lib/compiler.h"
+#include "vmm/vm.h"
+
+static u64 read_ones(unused struct vcpu *v, unused void *dev, unused u64 offset,
+		     unused unsigned int bytes)
+{
+	return ~0ull;
+}
+
+static void write_nothing(unused struct vcpu *v, unused void *dev, unused u64 offset,
+			  unused unsigned int bytes, unused u64 value)
+{
+}
+
+static void exit_write(struct vcpu *v, unused void *dev, unused u64 offset,
+		       unused unsigned int bytes, u64 value)
+{
+	vm_end(v->vm, VM_EXITED, (u32)value, "exit-port");
+}
+
+static const struct io_ops exit_io = {"exit port", read_ones, exit_write};
+static const struct io_ops port80_io = {"port 80", read_ones, write_nothing};
+
+void exit_port_attach(struct vm *vm)
+{
+	io_add_ports(&vm->io, 0xf4, 4, &exit_io, NULL);
+}
+
+void port80_attach(struct vm *vm)
+{
+	io_add_ports(&vm->io, 0x80, 1, &port80_io, NULL);
+}
+
+static u64 latch_read(unused struct vcpu *v, void *dev, u64 offset, unused unsigned int bytes)
+{
+	struct test_latch *t = dev;
+
+	return atomic_load(&t->value) >> (8 * offset);
+}
+
+static void latch_write(unused struct vcpu *v, void *dev, u64 offset, unsigned int bytes, u64 value)
+{
+	struct test_latch *t = dev;
+	u32 mask = (bytes >= 4 ? ~0u : (1u << (8 * bytes)) - 1) << (8 * offset);
+	u32 old = atomic_load(&t->value);
+
+	while (!atomic_cas(&t->value, &old, (old & ~mask) | ((u32)(value << (8 * offset)) & mask)))
+		;
+}
+
+static const struct io_ops latch_io = {"test latch", latch_read, latch_write};
+
+void test_latch_attach(struct test_latch *t, struct vm *vm)
+{
+	io_add_ports(&vm->io, 0xe0, 4, &latch_io, t);
+}
+
+/* ---- ways to reset ----------------------------------------------------------------------------- */
+
+static u64 kbd_status_read(unused struct vcpu *v, unused void *dev, unused u64 offset,
+			   unused unsigned int bytes)
+{
+	return 0; /* no byte waits: some guests drain it for ever otherwise */
+}
+
+static void kbd_command_write(struct vcpu *v, unused void *dev, unused u64 offset,
+			      unused unsigned int bytes, u64 value)
+{
+	if ((value & 0xff) == 0xfe)
+		vm_guest_reset(v, "i8042");
+}
+
+static u64 port92_read(unused struct vcpu *v, unused void *dev, unused u64 offset,
+		       unused unsigned int bytes)
+{
+	return 2; /* A20 is on */
+}
+
+static void port92_write(struct vcpu *v, unused void *dev, unused u64 offset,
+			 unused unsigned int bytes, u64 value)
+{
+	if (value & 1)
+		vm_guest_reset(v, "port-92");
+}
+
+static u64 cf9_read(unused struct vcpu *v, unused void *dev, unused u64 offset,
+		    unused unsigned int bytes)
+{
+	return 0;
+}
+
+static void cf9_write(struct vcpu *v, unused void *dev, unused u64 offset,
+		      unsigned int bytes, u64 value)
+{
+	if (bytes == 1 && (value & 4))
+		vm_guest_reset(v, "port-cf9");
+}
+
+static const struct io_ops kbd_io = {"i8042", kbd_status_read, kbd_command_write};
+static const struct io_ops port92_io = {"port 92", port92_read, port92_write};
+static const struct io_ops cf9_io = {"reset control", cf9_read, cf9_write};
+
+void reset_ports_attach(struct vm *vm)
+{
+	io_add_ports(&vm->io, 0x64, 1, &kbd_io, NULL);
+	io_add_ports(&vm->io, 0x92, 1, &port92_io, NULL);
+	io_add_ports(&vm->io, 0xcf9, 1, &cf9_io, NULL);
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Instructions that the hypervisor carries out for the guest: a move whose memory operand is a
+ * device's register, and string I/O. What else touches a device's memory stops the guest with the
+ * instruction's bytes: nothing is guessed.
+ *
+ * Order: what can fault (reading the source from the guest's memory) comes before what cannot be
+ * undone (writing to a device), so a fault leaves the guest as before the instruction. */
+#include "cpu/x86.h"
+#include "lib/check.h"
+#include "lib/errno.h"
+#include "lib/format.h"
+#include "lib/pt_walk.h"
+#include "lib/string.h"
+#include "vmm/decode.h"
+#include "vmm/exit.h"
+#include "vmm/guest_mem.h"
+#include "vmm/io.h"
+#include "vmm/vm.h"
+
+/* ---- moves to and from devices ------------------------------------------------------------------ */
+
+/* Byte registers without REX: 4 to 7 name the second bytes of the first four. */
+static u64 reg_get(const struct vcpu *v, const struct insn *in, int reg, unsigned int bytes)
+{
+	if (bytes == 1 && !in->rex && reg >= 4 && reg < 8)
+		return (v->regs[reg - 4] >> 8) & 0xff;
+	return vcpu_get_reg(v, reg, bytes);
+}
+
+static void reg_set(struct vcpu *v, const struct insn *in, int reg, u64 value, unsigned int bytes)
+{
+	if (bytes == 1 && !in->rex && reg >= 4 && reg < 8)
+		v->regs[reg - 4] = (v->regs[reg - 4] & ~0xff00ull) | (value & 0xff) << 8;
+	else
+		vcpu_set_reg(v, reg, value, bytes);
+}
+
+static u64 sign_extend(u64 value, unsigned int bytes)
+{
+	unsigned int shift = 64 - 8 * bytes;
+
+	return (u64)((s64)(value << shift) >> shift);
+}
+
+static bool store(struct vcpu *v, const struct insn *in, gpa_t at)
+{
+	unsigned int bytes = in->opcode & 1 ? in->op_bytes : 1;
+
+	switch (in->opcode) {
+	case 0x88: /* mov r/m, r */
+	case 0x89:
+		io_mmio_write(v, at, bytes, reg_get(v, in, in->reg, bytes));
+		return true;
+	case 0xc6: /* mov r/m, imm */
+	case 0xc7:
+		if (in->modrm & 0x38)
+			return false;
+		io_mmio_write(v, at, bytes, in->imm);
+		return true;
+	case 0xa2: /* mov moffs, rax */
+	case 0xa3:
+		io_mmio_write(v, at, bytes, vcpu_get_reg(v, REG_RAX, bytes));
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool load_extended(struct vcpu *v, const struct insn *in, gpa_t at)
+{
+	unsigned int from = in->opcode & 1 ? 2 : 1;
+
+	switch (in->opcode) {
+	case 0xb6: /* movzx */
+	case 0xb7:
+		vcpu_set_reg(v, in->reg, io_mmio_read(v, at, from), in->op_bytes);
+		return true;
+	case 0xbe: /* movsx */
+	case 0xbf:
+		vcpu_set_reg(v, in->reg, sign_extend(io_mmio_read(v, at, from), from), in->op_bytes);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool load(struct vcpu *v, const struct insn *in, gpa_t at)
+{
+	unsigned int bytes = in->opcode & 1 ? in->op_bytes : 1;
+
+	switch (in->opcode) {
+	case 0x8a: /* mov r, r/m */
+	case 0x8b:
+		reg_set(v, in, in->reg, io_mmio_read(v, at, bytes), bytes);
+		return true;
+	case 0xa0: /* mov rax, moffs */
+	case 0xa1:
+		vcpu_set_reg(v, REG_RAX, io_mmio_read(v, at, bytes), bytes);
+		return true;
+	case 0x63: /* movsxd */
+		vcpu_set_reg(v, in->reg, sign_extend(io_mmio_read(v, at, 4), 4), in->op_bytes);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void stop_unknown(struct vcpu *v, const u8 *code, unsigned int nr, gpa_t at)
+{
+	char text[64];
+	size_t len = 0;
+
+	for (unsigned int i = 0; i < nr && len < sizeof(text); i++)
+		len += text_format(text + len, sizeof(text) - len, "%02x ", code[i]);
+	vm_stop_guest(v, "not-emulated",
+		      "an instruction that is not emulated touches a device or nothing at gpa %#lx; "
+		      "its bytes: %s", at.v, text);
+}
+
+void emulate_mmio(struct vcpu *v, gpa_t at)
+{
+	u8 code[16];
+	struct insn in;
+	unsigned int nr = guest_fetch(v, code);
+	bool write = v->exit.mmu.acc & ACC_W;
+
+	/* No bytes, or bytes that make no memory access: another vCPU changed code or tables. */
+	if (nr == 0)
+		return;
+	if (hvm->injection_pending(v)) {
+		vm_stop_guest(v, "bad-stack", "an event's delivery touches a device or nothing at gpa %#lx",
+			      at.v);
+		return;
+	}
+	if (insn_decode(code, nr, guest_insn_mode(v), &in)) {
+		stop_unknown(v, code, nr, at);
+		return;
+	}
+	bool done = false;
+	if (in.map == MAP_1)
+		done = write ? store(v, &in, at) : load(v, &in, at);
+	else if (in.map == MAP_0F && !write)
+		done = load_extended(v, &in, at);
+	if (!done) {
+		stop_unknown(v, code, in.length, at);
+		return;
+	}
+	v->exit.insn_bytes = in.length;
+	vcpu_skip(v);
+}
+
+/* ---- INS, OUTS ------------------------------------------------------------------------------------- */
+
+/* At most so many elements before the loop of the vCPU has another look at its requests. */
+#define STRING_BATCH 256
+
+struct string_io {
+	unsigned int bytes;
+	unsigned int addr_bytes;
+	int reg;      /* RSI or RDI */
+	u64 base;     /* of the segment */
+	bool in, rep;
+};
+
+static u64 masked(u64 value, unsigned int bytes)
+{
+	return bytes >= 8 ? value : value & ((1ull << (8 * bytes)) - 1);
+}
+
+/* One element. Return 0; negative: a fault was injected or the guest stopped. */
+static int string_step(struct vcpu *v, const struct string_io *s)
+{
+	u64 va = s->base + masked(v->regs[s->reg], s->addr_bytes);
+	u64 step = v->rflags & RFLAGS_DF ? -(u64)s->bytes : s->bytes;
+	u64 value = 0;
+	int err;
+
+	if (guest_insn_mode(v) != INSN_64)
+		va = (u32)va;
+	if (s->in) {
+		gpa_t at;
+		u32 pfec;
+		/* Will the store succeed? A device is read only if so. */
+		err = guest_translate(v, va, ACC_W, &at, &pfec);
+		if (err == -EFAULT)
+			vcpu_inject_pf(v, va, pfec);
+		if (err)
+			return err;
+		value = io_port_read(v, v->exit.io.port, s->bytes);
+		err = guest_write_virt(v, va, &value, s->bytes);
+	} else {
+		err = guest_read_virt(v, &value, va, s->bytes);
+		if (!err)
+			io_port_write(v, v->exit.io.port, s->bytes, value);
+	}
+	if (err)
+		return err;
+	vcpu_set_reg(v, s->reg, masked(v->regs[s->reg] + step, s->addr_bytes),
+		     s->addr_bytes == 2 ? 2 : 8);
+	return 0;
+}
+
+void emulate_string_io(struct vcpu *v)
+{
+	u8 code[16];
+	struct insn in;
+	struct segment seg;
+	unsigned int nr = guest_fetch(v, code);
+
+	if (insn_decode(code, nr, guest_insn_mode(v), &in) || in.map != MAP_1 ||
+	    (in.opcode & 0xfc) != 0x6c)
+		return; /* another instruction stands there now */
+	struct string_io s = {
+		.in = in.opcode < 0x6e,
+		.bytes = in.opcode & 1 ? MIN(in.op_bytes, (u8)4) : 1,
+		.addr_bytes = in.addr_bytes,
+		.rep = in.prefixes & (PFX_REP | PFX_REPNE),
+	};
+	s.reg = s.in ? REG_RDI : REG_RSI;
+	int which = s.in ? SEG_ES : in.segment >= 0 ? in.segment : SEG_DS;
+	hvm->get_segment(v, which, &seg);
+	if (guest_insn_mode(v) != INSN_64 || which == SEG_FS || which == SEG_GS)
+		s.base = seg.base;
+	v->exit.io.port = v->regs[REG_RDX];
+	v->exit.insn_bytes = in.length;
+
+	for (int i = 0; i < STRING_BATCH; i++) {
+		u64 left = masked(v->regs[REG_RCX], s.addr_bytes);
+		if (s.rep && left == 0) {
+			vcpu_skip(v);
+			return;
+		}
+		int err = string_step(v, &s);
+		if (err == -EIO)
+			vm_stop_guest(v, "bad-string-io", "string I/O outside of its memory");
+		if (err)
+			return;
+		if (!s.rep) {
+			vcpu_skip(v);
+			return;
+		}
+		vcpu_set_reg(v, REG_RCX, left - 1, s.addr_bytes == 2 ? 2 : 8);
+	}
+	/* Not done: rip still stands on it, and it goes on after the next entry. */
+}

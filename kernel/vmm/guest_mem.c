@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Guest memory by address, and the instruction bytes of the current exit.
+ *
+ * Fetching is on the path of every exit whose instruction's length the processor does not tell, and a
+ * full walk of the guest's tables costs more than the rest of such an exit. So the last translation
+ * of rip's page is kept per vCPU, together with the leaf entry that it came from: it is used while
+ * CR3, the mode and that entry are what they were. The bytes themselves are read anew each time. What
+ * is not looked at again are the upper levels; a guest that swaps whole subtrees under its running
+ * code without touching CR3 can only find that its instruction "is another one now" and is entered
+ * again, or get the length of what stands at the old place; it harms nobody else. */
+#include "vmm/guest_mem.h"
+
+#include "cpu/x86.h"
+#include "lib/check.h"
+#include "lib/errno.h"
+#include "lib/pt_walk.h"
+#include "lib/string.h"
+#include "mm/uaccess.h"
+#include "vmm/decode.h"
+#include "vmm/vm.h"
+
+/* ---- by guest-physical address ----------------------------------------------------------------- */
+
+/* The hva of @at, or 0 if it is no memory. */
+static u64 gpa_to_hva(struct vm *vm, gpa_t at)
+{
+	const struct memslot *slot = memslot_find(&vm->slots, gpa_to_gfn(at));
+
+	return slot ? memslot_hva(slot, gpa_to_gfn(at)) + page_offset(at.v) : 0;
+}
+
+int guest_read(struct vcpu *v, void *to, gpa_t from, size_t bytes)
+{
+	while (bytes) {
+		size_t n = MIN(bytes, PAGE_SIZE - page_offset(from.v));
+		u64 at = gpa_to_hva(v->vm, from);
+		if (!at || hva_read(to, hva(at), n))
+			return -EFAULT;
+		to = (char *)to + n;
+		from.v += n;
+		bytes -= n;
+	}
+	return 0;
+}
+
+int guest_write(struct vcpu *v, gpa_t to, const void *from, size_t bytes)
+{
+	while (bytes) {
+		size_t n = MIN(bytes, PAGE_SIZE - page_offset(to.v));
+		u64 at = gpa_to_hva(v->vm, to);
+		if (!at || hva_write(hva(at), from, n))
+			return -EFAULT;
+		from = (const char *)from + n;
+		to.v += n;
+		bytes -= n;
+	}
+	return 0;
+}
+
+/* ---- by guest-virtual address --------------------------------------------------------------------- */
+
+static int walk_read(void *ctx, gpa_t at, void *to, unsigned int bytes)
+{
+	return guest_read(ctx, to, at, bytes) ? -EIO : 0;
+}
+
+static const struct pt_format *guest_format(const struct vcpu_sregs *s)
+{
+	if (s->efer & EFER_LMA)
+		return &pt_format_guest64;
+	return s->cr4 & CR4_PAE ? &pt_format_guest_pae : &pt_format_guest32;
+}
+
+static int walk(struct vcpu *v, const struct vcpu_sregs *s, u64 va, unsigned int acc,
+		struct pt_guest_result *res)
+{
+	if (!(s->cr0 & CR0_PG)) {
+		*res = (struct pt_guest_result){.gpa = gpa((u32)va), .rights = ~0u};
+		return 0;
+	}
+	struct pt_guest g = {
+		.fmt = guest_format(s),
+		.phys_bits = 52,
+		.nx = s->efer & EFER_NXE,
+		.wp = s->cr0 & CR0_WP,
+		.smep = s->cr4 & CR4_SMEP,
+		.smap = (s->cr4 & CR4_SMAP) && !(v->rflags & RFLAGS_AC),
+		.pse = s->cr4 & CR4_PSE,
+		.read = walk_read,
+		.ctx = v,
+	};
+	g.root = g.fmt == &pt_format_guest_pae ? s->cr3 & 0xffffffe0 : s->cr3 & 0x000ffffffffff000ul;
+	return pt_walk_guest(&g, va, acc, res);
+}
+
+int guest_translate(struct vcpu *v, u64 va, unsigned int acc, gpa_t *at, u32 *pfec)
+{
+	struct vcpu_sregs s;
+	struct pt_guest_result res;
+
+	hvm->get_sregs(v, &s);
+	int err = walk(v, &s, va, acc | (s.cpl == 3 ? ACC_U : 0), &res);
+	*at = res.gpa;
+	*pfec = res.pfec;
+	return err;
+}
+
+/* One page of a linear access: translate, then @fn on the guest-physical piece. */
+static int access_virt(struct vcpu *v, void *buf, u64 va, size_t bytes, bool write)
+{
+	char *p = buf;
+
+	while (bytes) {
+		size_t n = MIN(bytes, PAGE_SIZE - page_offset(va));
+		gpa_t at;
+		u32 pfec;
+		int err = guest_translate(v, va, write ? ACC_W : ACC_R, &at, &pfec);
+		if (err) {
+			if (err == -EFAULT)
+				vcpu_inject_pf(v, va, pfec);
+			return err;
+		}
+		err = write ? guest_write(v, at, p, n) : guest_read(v, p, at, n);
+		if (err)
+			return -EIO;
+		p += n;
+		va += n;
+		bytes -= n;
+	}
+	return 0;
+}
+
+int guest_read_virt(struct vcpu *v, void *to, u64 va, size_t bytes)
+{
+	return access_virt(v, to, va, bytes, false);
+}
+
+int guest_write_virt(struct vcpu *v, u64 va, const void *from, size_t bytes)
+{
+	return access_virt(v, (void *)(u64)from, va, bytes, true);
+}
+
+/* ---- instruction bytes ------------------------------------------------------------------------------- */
+
+/* Bits of control registers that change how rip is translated. */
+static u32 fetch_mode(const struct vcpu_sregs *s)
+{
+	return (s->cr0 & CR0_PG) | (s->cr4 & (CR4_PAE | CR4_PSE | CR4_SMEP | CR4_LA57)) |
+	       (s->efer & (EFER_LMA | EFER_NXE)) >> 10 | s->cpl << 2;
+}
+
+/* The hva of the page of code at linear @page, from the cache or by a walk; 0 if it is not there. */
+static noinline u64 fetch_page_walk(struct vcpu *v, const struct vcpu_sregs *s, u64 page)
+{
+	struct pt_guest_result res;
+
+	v->fetch.hva = 0;
+	if (walk(v, s, page, ACC_X | (s->cpl == 3 ? ACC_U : 0), &res))
+		return 0;
+	u64 at = gpa_to_hva(v->vm, gpa(page_down(res.gpa.v)));
+	if (!at)
+		return 0;
+	v->fetch.page = page;
+	v->fetch.cr3 = s->cr3;
+	v->fetch.mode = fetch_mode(s);
+	v->fetch.gpte_hva = 0;
+	v->fetch.hva = at;
+	if (s->cr0 & CR0_PG) {
+		v->fetch.gpte_hva = gpa_to_hva(v->vm, res.entry_at);
+		v->fetch.gpte = res.entry;
+		/* 32-bit tables have entries of 4 bytes: not cached, they are rare. */
+		if (!v->fetch.gpte_hva || !(s->cr4 & CR4_PAE))
+			v->fetch.hva = 0;
+	}
+	return at;
+}
+
+static u64 fetch_page(struct vcpu *v, const struct vcpu_sregs *s, u64 page)
+{
+	if (likely(v->fetch.hva && v->fetch.page == page && v->fetch.cr3 == s->cr3 &&
+		   v->fetch.mode == fetch_mode(s))) {
+		u64 gpte;
+		if (!v->fetch.gpte_hva)
+			return v->fetch.hva;
+		if (uaccess_copy_from(&gpte, v->fetch.gpte_hva, 8) == 0 &&
+		    ((gpte ^ v->fetch.gpte) & ~0x60ul) == 0) /* but for accessed and dirty */
+			return v->fetch.hva;
+	}
+	return fetch_page_walk(v, s, page);
+}
+
+static u64 linear_rip(struct vcpu *v)
+{
+	struct segment cs;
+
+	hvm->get_segment(v, SEG_CS, &cs);
+	return cs.attr & SEG_ATTR_L ? v->rip : (u32)(cs.base + v->rip);
+}
+
+unsigned int guest_fetch(struct vcpu *v, u8 to[16])
+{
+	struct vcpu_sregs s;
+	u64 at = linear_rip(v);
+	unsigned int have = 0;
+
+	hvm->get_sregs(v, &s);
+	while (have < 15) {
+		u64 page = fetch_page(v, &s, page_down(at));
+		unsigned int n = MIN(15 - have, (unsigned int)(PAGE_SIZE - page_offset(at)));
+		if (!page || hva_read(to + have, hva(page + page_offset(at)), n))
+			break;
+		have += n;
+		at += n;
+	}
+	return have;
+}
+
+bool guest_fetch8(struct vcpu *v, u64 *bytes)
+{
+	struct vcpu_sregs s;
+	u64 at = linear_rip(v);
+
+	if (page_offset(at) > PAGE_SIZE - 8)
+		return false;
+	hvm->get_sregs(v, &s);
+	u64 page = fetch_page(v, &s, page_down(at));
+	return page && uaccess_copy_from(bytes, page + page_offset(at), 8) == 0;
+}
+
+unsigned int guest_insn_mode(struct vcpu *v)
+{
+	struct segment cs;
+
+	hvm->get_segment(v, SEG_CS, &cs);
+	if (cs.attr & SEG_ATTR_L)
+		return INSN_64;
+	return cs.attr & SEG_ATTR_DB ? INSN_32 : INSN_16;
+}

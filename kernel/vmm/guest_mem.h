@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Guest memory as the hypervisor reads and writes it: by guest-physical address through memslot and
+ * hva, or by guest-virtual address through the guest's own page tables first.
+ *
+ * => all: v's thread (its mm is in CR3), no spinlock, interrupts on; may sleep (N11). */
+#pragma once
+
+#include "lib/compiler.h"
+#include "lib/types.h"
+#include "vmm/hvm.h"
+
+struct vcpu;
+
+/* guest_read, guest_write - Return 0; -EFAULT if part of it is not memory. */
+int must_check guest_read(struct vcpu *v, void *to, gpa_t from, size_t bytes);
+int must_check guest_write(struct vcpu *v, gpa_t to, const void *from, size_t bytes);
+
+/* guest_translate - @va for @acc (ACC_*; user or supervisor by the guest's CPL).
+ * Return 0; -EFAULT with *@pfec for the guest's #PF; -EIO if its tables lie outside memory. */
+int must_check guest_translate(struct vcpu *v, u64 va, unsigned int acc, gpa_t *at, u32 *pfec);
+
+/* guest_read_virt, guest_write_virt - @va is linear. On -EFAULT a #PF was injected. */
+int must_check guest_read_virt(struct vcpu *v, void *to, u64 va, size_t bytes);
+int must_check guest_write_virt(struct vcpu *v, u64 va, const void *from, size_t bytes);
+
+/* guest_fetch - up to 15 instruction bytes at cs:rip into @to; returns how many could be had without
+ * crossing into a page that is not there; 0 if none. Injects nothing: the processor fetched them just
+ * now, so their absence means that the guest changed its tables meanwhile. */
+unsigned int guest_fetch(struct vcpu *v, u8 to[16]);
+/* guest_fetch8 - the quick form: the 8 bytes at cs:rip, if they lie in one page that is at hand.
+ * Return false otherwise: use guest_fetch. */
+bool guest_fetch8(struct vcpu *v, u64 *bytes);
+/* guest_insn_mode - 16, 32 or 64 bit code (enum insn_mode). */
+unsigned int guest_insn_mode(struct vcpu *v);

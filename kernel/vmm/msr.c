@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The virtual processor's model-specific registers: one table. Those that VMLOAD/VMSAVE and the VMCB
+ * (or a VMCS's load and store) keep apart do not exit at all and are not here. What is not in the
+ * table does not exist: #GP, or for stubborn guests (msr=ignore) reads 0 and ignores writes. */
+#include "cpu/clock.h"
+#include "cpu/features.h"
+#include "cpu/x86.h"
+#include "lib/errno.h"
+#include "vmm/devices/lapic.h"
+#include "vmm/exit.h"
+#include "vmm/vm.h"
+
+struct msr_entry {
+	u32 msr;
+	int (*read)(struct vcpu *v, u32 msr, u64 *value);
+	int (*write)(struct vcpu *v, u32 msr, u64 value); /* NULL: #GP */
+};
+
+static int read_zero(unused struct vcpu *v, unused u32 msr, u64 *value)
+{
+	*value = 0;
+	return 0;
+}
+
+static int write_ignored(unused struct vcpu *v, unused u32 msr, unused u64 value)
+{
+	return 0;
+}
+
+static int tsc_read(struct vcpu *v, unused u32 msr, u64 *value)
+{
+	*value = rdtsc() + v->vm->tsc_offset;
+	return 0;
+}
+
+static int efer_read(struct vcpu *v, unused u32 msr, u64 *value)
+{
+	struct vcpu_sregs s;
+
+	hvm->get_sregs(v, &s);
+	*value = s.efer;
+	return 0;
+}
+
+/* AMD APM vol. 2, "Extended Feature Enable Register": LMA is the processor's, LME changes only while
+ * paging is off, reserved bits fault. */
+static int efer_write(struct vcpu *v, unused u32 msr, u64 value)
+{
+	const u64 known = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE | EFER_FFXSR;
+	struct vcpu_sregs s;
+
+	hvm->get_sregs(v, &s);
+	if (value & ~known)
+		return -EINVAL;
+	if (((value ^ s.efer) & EFER_LME) && (s.cr0 & CR0_PG))
+		return -EINVAL;
+	if ((value & EFER_NXE) && !features.nx)
+		return -EINVAL;
+	s.efer = (value & ~(u64)EFER_LMA) | (s.efer & EFER_LMA);
+	hvm->set_sregs(v, &s);
+	return 0;
+}
+
+static int pat_read(struct vcpu *v, u32 msr, u64 *value)
+{
+	return hvm->msr_read(v, msr, value);
+}
+
+static int pat_write(struct vcpu *v, u32 msr, u64 value)
+{
+	for (int i = 0; i < 8; i++) {
+		u8 type = value >> (8 * i);
+		if (type > 7 || type == 2 || type == 3)
+			return -EINVAL;
+	}
+	return hvm->msr_write(v, msr, value);
+}
+
+static int apic_base_read(struct vcpu *v, unused u32 msr, u64 *value)
+{
+	*value = lapic_base(v->lapic);
+	return 0;
+}
+
+static int apic_base_write(struct vcpu *v, unused u32 msr, u64 value)
+{
+	return lapic_set_base(v->lapic, value);
+}
+
+/* MTRRs: none variable, none fixed, default write-back: guests look, and we have nothing to tell. */
+static int mtrr_default_read(unused struct vcpu *v, unused u32 msr, u64 *value)
+{
+	*value = 0x806; /* enabled, write-back */
+	return 0;
+}
+
+static const struct msr_entry table[] = {
+	{MSR_TSC, tsc_read, NULL},
+	{MSR_APIC_BASE, apic_base_read, apic_base_write},
+	{0x8b, read_zero, write_ignored},   /* microcode revision */
+	{0xfe, read_zero, NULL},            /* MTRRCAP: no MTRR at all */
+	{0x179, read_zero, NULL},           /* MCG_CAP: no bank */
+	{0x17a, read_zero, write_ignored},  /* MCG_STATUS */
+	{0x1a0, read_zero, write_ignored},  /* MISC_ENABLE */
+	{0x1d9, read_zero, write_ignored},  /* DEBUGCTL */
+	{MSR_PAT, pat_read, pat_write},
+	{0x2ff, mtrr_default_read, write_ignored},
+	{MSR_EFER, efer_read, efer_write},
+	{0xc0010010, read_zero, write_ignored}, /* SYSCFG */
+	{0xc0010015, read_zero, write_ignored}, /* HWCR */
+	{0xc001001f, read_zero, write_ignored}, /* NB_CFG */
+	{0xc0010114, read_zero, NULL},          /* VM_CR: this processor has no SVM */
+	{0xc0011029, read_zero, write_ignored}, /* DE_CFG */
+};
+
+static const struct msr_entry *msr_find(u32 msr)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(table); i++)
+		if (table[i].msr == msr)
+			return &table[i];
+	return NULL;
+}
+
+int msr_read(struct vcpu *v, u32 msr, u64 *value)
+{
+	const struct msr_entry *e = msr_find(msr);
+
+	if (e)
+		return e->read(v, msr, value);
+	*value = 0;
+	return v->vm->config.msr_ignore ? 0 : -EINVAL;
+}
+
+int msr_write(struct vcpu *v, u32 msr, u64 value)
+{
+	const struct msr_entry *e = msr_find(msr);
+
+	if (e)
+		return e->write ? e->write(v, msr, value) : -EINVAL;
+	return v->vm->config.msr_ignore ? 0 : -EINVAL;
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The life of a virtual processor: its loop, what others may ask of it, and the small things that
+ * every exit handler needs. */
+#include "vmm/vcpu.h"
+
+#include "cpu/x86.h"
+#include "lib/check.h"
+#include "lib/errno.h"
+#include "lib/format.h"
+#include "lib/string.h"
+#include "mm/frame.h"
+#include "mm/mm.h"
+#include "mm/page.h"
+#include "vmm/decode.h"
+#include "vmm/devices/lapic.h"
+#include "vmm/exit.h"
+#include "vmm/guest_mem.h"
+#include "vmm/vm.h"
+
+/* ---- requests ----------------------------------------------------------------------------------- */
+
+void vcpu_request(struct vcpu *v, u32 bits)
+{
+	atomic_or(&v->requests, bits); /* a full barrier: the other half is in hvm->run */
+	if (atomic_load(&v->mode) == VCPU_IN_GUEST)
+		smp_kick(atomic_load_relaxed(&v->cpu));
+	wait_wake_all(&v->wake);
+}
+
+/* ---- interrupts ------------------------------------------------------------------------------------- */
+
+/* Deliver one event if the guest can take one now; else arrange to be told when it can. */
+static void deliver_events(struct vcpu *v)
+{
+	u8 priority = 0;
+
+	if (atomic_load(&v->nmi_pending)) {
+		if (hvm->nmi_allowed(v)) {
+			atomic_store(&v->nmi_pending, false);
+			hvm->inject_nmi(v);
+		} else {
+			priority = 15;
+		}
+	}
+	u8 tpr = hvm->get_tpr(v);
+	u8 vector = lapic_pending(v->lapic, tpr);
+	if (vector && hvm->interrupt_allowed(v)) {
+		lapic_ack(v->lapic, vector);
+		hvm->inject_interrupt(v, vector);
+		vector = lapic_pending(v->lapic, tpr);
+	}
+	hvm->want_irq_window(v, MAX(priority, (u8)(vector >> 4)));
+}
+
+/* ---- the gate: everything that is not entering the guest -------------------------------------------- */
+
+static void do_init(struct vcpu *v)
+{
+	hvm->vcpu_reset(v);
+	fpu_reset(&v->fpu);
+	v->uses_dr = false;
+	v->fetch.hva = 0;
+	lapic_reset(v->lapic);
+	atomic_store(&v->activity, VCPU_WAIT_SIPI);
+}
+
+static void do_sipi(struct vcpu *v)
+{
+	u8 vector = atomic_load(&v->sipi_vector);
+	struct segment cs;
+
+	atomic_store(&v->sipi_pending, false);
+	hvm->get_segment(v, SEG_CS, &cs);
+	cs.selector = (u16)(vector << 8);
+	cs.base = (u64)vector << 12;
+	hvm->set_segment(v, SEG_CS, &cs);
+	v->rip = 0;
+	atomic_store(&v->activity, VCPU_RUNNING);
+}
+
+/* An interrupt wakes a halted vCPU only if it can be taken; what is masked leaves it asleep. */
+static bool wakes_from_halt(struct vcpu *v)
+{
+	if (atomic_load(&v->nmi_pending) && hvm->nmi_allowed(v))
+		return true;
+	return lapic_pending(v->lapic, hvm->get_tpr(v)) && (v->rflags & RFLAGS_IF);
+}
+
+static bool may_go_on(struct vcpu *v)
+{
+	u32 requests = atomic_load(&v->requests);
+
+	if (requests & VCPU_REQ_STOP)
+		return true;
+	if (atomic_load(&v->vm->paused))
+		return false;
+	switch (atomic_load(&v->activity)) {
+	case VCPU_RUNNING:
+		return true;
+	case VCPU_HALTED:
+		return (requests & VCPU_REQ_INIT) || wakes_from_halt(v);
+	default:
+		return (requests & VCPU_REQ_INIT) || atomic_load(&v->sipi_pending);
+	}
+}
+
+static void wait_at_gate(struct vcpu *v)
+{
+	if (atomic_load(&v->vm->paused)) {
+		atomic_store(&v->parked, true);
+		wait_wake_all(&v->wake); /* vm_wait_parked */
+	}
+	wait_event(&v->wake, may_go_on(v));
+	atomic_store(&v->parked, false);
+}
+
+/* Answer every request. Returns false when the vCPU shall leave. */
+static bool serve(struct vcpu *v)
+{
+	for (;;) {
+		u32 requests = atomic_and(&v->requests, VCPU_REQ_STOP);
+		if (requests & VCPU_REQ_STOP)
+			return false;
+		if (requests & VCPU_REQ_INIT)
+			do_init(v);
+		if (atomic_load(&v->activity) == VCPU_WAIT_SIPI && atomic_load(&v->sipi_pending))
+			do_sipi(v);
+		if (atomic_load(&v->activity) == VCPU_HALTED && wakes_from_halt(v))
+			atomic_store(&v->activity, VCPU_RUNNING);
+		if (atomic_load(&v->vm->paused) || atomic_load(&v->activity) != VCPU_RUNNING) {
+			vm_check_stuck(v->vm);
+			wait_at_gate(v);
+			continue;
+		}
+		deliver_events(v);
+		return true;
+	}
+}
+
+static void vcpu_loop(void *arg)
+{
+	struct vcpu *v = arg;
+	struct vm *vm = v->vm;
+
+	thread_use_space(vm->mm, &vm->mm->space);
+	while (serve(v)) {
+		do {
+			hvm->run(v);
+			if (unlikely(need_resched()))
+				thread_yield();
+			exit_handle(v);
+		} while (likely(!atomic_load_relaxed(&v->requests) &&
+				atomic_load_relaxed(&v->activity) == VCPU_RUNNING));
+	}
+	preempt_disable();
+	fpu_save(&v->fpu);
+	preempt_enable();
+	thread_use_space(NULL, NULL);
+	vm_vcpu_left(vm);
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------- */
+
+static struct vcpu *vcpu_of(struct thread *t)
+{
+	return container_of(t, struct vcpu, thread);
+}
+
+static void vcpu_switch_in(struct thread *t)
+{
+	hvm->switch_in(vcpu_of(t));
+}
+
+/* The thread may run on another CPU next, which cannot ask this one for its registers. */
+static void vcpu_switch_out(struct thread *t)
+{
+	struct vcpu *v = vcpu_of(t);
+
+	fpu_save(&v->fpu);
+	hvm->switch_out(v);
+}
+
+static const struct thread_ops vcpu_thread_ops = {
+	.switch_in = vcpu_switch_in,
+	.switch_out = vcpu_switch_out,
+};
+
+static unsigned int order_of(u64 bytes)
+{
+	unsigned int order = 0;
+
+	while ((PAGE_SIZE << order) < bytes)
+		order++;
+	return order;
+}
+
+int vcpu_create(struct vm *vm, u32 index)
+{
+	unsigned int order = order_of(sizeof(struct vcpu));
+	struct page *p = frame_alloc_order(FRAME_KERNEL, order, FRAME_ZERO);
+	struct page *fpu = frame_alloc_order(FRAME_KERNEL, order_of(fpu_area_bytes()), FRAME_ZERO);
+	struct vcpu *v = p ? page_to_virt(p) : NULL;
+	char name[32];
+	int err = -ENOMEM;
+
+	if (!p || !fpu)
+		goto out_frames;
+	v->vm = vm;
+	v->index = index;
+	v->fpu.area = page_to_virt(fpu);
+	v->fpu.cpu = -1;
+	wait_init(&v->wake);
+	fpu_reset(&v->fpu);
+	v->lapic = lapic_create(v);
+	if (!v->lapic)
+		goto out_frames;
+	err = hvm->vcpu_create(v);
+	if (err)
+		goto out_lapic;
+	text_format(name, sizeof(name), "%s/%u", vm->config.name, index);
+	err = thread_create(&v->thread, name, vcpu_loop, v, &vcpu_thread_ops);
+	if (err)
+		goto out_hw;
+	v->activity = index == 0 ? VCPU_RUNNING : VCPU_WAIT_SIPI;
+	vm->vcpus[index] = v;
+	return 0;
+out_hw:
+	hvm->vcpu_destroy(v);
+out_lapic:
+	lapic_destroy(v->lapic);
+out_frames:
+	if (fpu)
+		frame_free(fpu, order_of(fpu_area_bytes()));
+	if (p)
+		frame_free(p, order);
+	return trace(err);
+}
+
+void vcpu_destroy(struct vcpu *v)
+{
+	hvm->vcpu_destroy(v);
+	lapic_destroy(v->lapic);
+	frame_free(phys_to_page(virt_to_phys(v->fpu.area)), order_of(fpu_area_bytes()));
+	frame_free(phys_to_page(virt_to_phys(v)), order_of(sizeof(*v)));
+}
+
+/* ---- what exit handlers need ------------------------------------------------------------------------------ */
+
+bool vcpu_insn_length(struct vcpu *v, const u8 *opcode, size_t opcode_bytes)
+{
+	union {
+		u64 word;
+		u8 bytes[16];
+	} code;
+	unsigned int have = 8;
+
+	if (v->exit.insn_bytes)
+		return true;
+	if (unlikely(!guest_fetch8(v, &code.word)))
+		have = guest_fetch(v, code.bytes);
+	unsigned int length = insn_matches(code.bytes, have, guest_insn_mode(v), opcode, opcode_bytes);
+	if (unlikely(length == 0 && have == 8)) { /* many prefixes, or another instruction */
+		have = guest_fetch(v, code.bytes);
+		length = insn_matches(code.bytes, have, guest_insn_mode(v), opcode, opcode_bytes);
+	}
+	v->exit.insn_bytes = length;
+	return length != 0;
+}
+
+void vcpu_advance(struct vcpu *v, u64 next_rip)
+{
+	v->rip = next_rip;
+	hvm->insn_done(v);
+	if (unlikely(v->rflags & (RFLAGS_TF | RFLAGS_RF))) {
+		if ((v->rflags & RFLAGS_TF) && !hvm->injection_pending(v))
+			hvm->inject_single_step(v);
+		v->rflags &= ~(u64)RFLAGS_RF;
+	}
+}
+
+void vcpu_skip(struct vcpu *v)
+{
+	u64 next = v->rip + v->exit.insn_bytes;
+
+	if (unlikely(next >> 32) && guest_insn_mode(v) != INSN_64)
+		next = (u32)next;
+	vcpu_advance(v, next);
+}
+
+void vcpu_inject_ud(struct vcpu *v)
+{
+	hvm->inject_exception(v, VEC_UD, false, 0);
+}
+
+void vcpu_inject_gp(struct vcpu *v, u32 error)
+{
+	hvm->inject_exception(v, VEC_GP, true, error);
+}
+
+void vcpu_inject_pf(struct vcpu *v, u64 cr2, u32 error)
+{
+	struct vcpu_sregs s;
+
+	hvm->get_sregs(v, &s);
+	s.cr2 = cr2;
+	hvm->set_sregs(v, &s);
+	hvm->inject_exception(v, VEC_PF, true, error);
+}
+
+void vcpu_set_reg(struct vcpu *v, int reg, u64 value, unsigned int bytes)
+{
+	switch (bytes) {
+	case 1:
+		v->regs[reg] = (v->regs[reg] & ~0xffull) | (value & 0xff);
+		break;
+	case 2:
+		v->regs[reg] = (v->regs[reg] & ~0xffffull) | (value & 0xffff);
+		break;
+	case 4:
+		v->regs[reg] = (u32)value;
+		break;
+	default:
+		v->regs[reg] = value;
+	}
+}
+
+u64 vcpu_get_reg(const struct vcpu *v, int reg, unsigned int bytes)
+{
+	return bytes >= 8 ? v->regs[reg] : v->regs[reg] & ((1ull << (8 * bytes)) - 1);
+}
