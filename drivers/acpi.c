@@ -3,8 +3,8 @@
  * summed. All further reading goes through get8..get64, which answer 0 outside of it: so no offset,
  * whatever the firmware wrote, leads out of what was checked.
  *
- * Source: ACPI Specification 6.5, "ACPI Software Programming Model" (tables), "ACPI Machine Language
- * (AML) Specification" (package encoding), "ACPI Hardware Specification" (PM1 control). */
+ * Source: ACPI Specification 6.5, "ACPI Software Programming Model" (tables), "ACPI Machine
+ * Language (AML) Specification" (package encoding), "ACPI Hardware Specification" (PM1 control). */
 #include "drivers/acpi.h"
 
 #include "cpu/x86.h"
@@ -223,7 +223,8 @@ static void read_madt(struct acpi_info *info, const struct table *t)
 		u32 len = get8(t, at + 1);
 
 		if (len < 2 || len > t->len - at) {
-			printk("acpi: MADT entry at %u has a bad length, the rest is left out\n", at);
+			printk("acpi: MADT entry at %u has a bad length, the rest is left out\n",
+			       at);
 			return;
 		}
 		madt_entry(info, &(struct table){t->at + at, len});

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What Neap wants to know from the firmware's ACPI tables: processors, interrupt controllers, timers,
- * how to switch the machine off. No AML is run. */
+/* What Neap wants to know from the firmware's ACPI tables: processors, interrupt controllers,
+ * timers, how to switch the machine off. No AML is run. */
 #pragma once
 
 #include "lib/compiler.h"
@@ -69,8 +69,8 @@ struct acpi_info {
 typedef const void *(*acpi_map_fn)(u64 phys, u64 bytes);
 
 /* acpi_init - read the tables into @info.
- * @rsdp, @rsdp_bytes: the boot loader's copy of the root pointer, or NULL, 0: then the BIOS areas are
- * searched.
+ * @rsdp, @rsdp_bytes: the boot loader's copy of the root pointer, or NULL, 0: then the BIOS areas
+ * are searched.
  * => every byte is the firmware's and believed only within bounds and under a good checksum; a
  * damaged table costs one line and is left out
  * Return 0; -ENODEV without ACPI (then *@info is empty but valid). */

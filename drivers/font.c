@@ -10,7 +10,13 @@
 #define FIRST_ASCII 32
 #define LAST_ASCII  126
 
-enum { ROW_BOX, ROW_FULL, ROW_SHADE, ROW_ASCII, NR_ROWS = ROW_ASCII + LAST_ASCII - FIRST_ASCII + 1 };
+enum {
+	ROW_BOX,
+	ROW_FULL,
+	ROW_SHADE,
+	ROW_ASCII,
+	NR_ROWS = ROW_ASCII + LAST_ASCII - FIRST_ASCII + 1
+};
 
 static_assert(ARRAY_SIZE(font_data) == NR_ROWS, "tools/mkfont.py and this file count alike");
 

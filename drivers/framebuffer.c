@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Text on pixels. Reading video memory is very slow, so the screen exists twice in ordinary memory:
- * `want` is what the terminal says, `shown` what the pixels say. The terminal changes only `want`; at
- * the end of each write the cells that differ are drawn. So ten lines that scroll by in one write
- * cost one redraw, and a scrolled screen costs only the cells that really changed.
+ * `want` is what the terminal says, `shown` what the pixels say. The terminal changes only `want`;
+ * at the end of each write the cells that differ are drawn. So ten lines that scroll by in one
+ * write cost one redraw, and a scrolled screen costs only the cells that really changed.
  *
- * On large screens each pixel of the font becomes a square: the grid keeps at most 160 columns, which
- * is as much as one reads anyway, and its memory stays small. */
+ * On large screens each pixel of the font becomes a square: the grid keeps at most 160 columns,
+ * which is as much as one reads anyway, and its memory stays small. */
 #include "drivers/framebuffer.h"
 
 #include "drivers/font.h"
@@ -172,7 +172,8 @@ static void black_screen(const struct framebuffer *fb)
 int framebuffer_init(struct framebuffer *fb, const struct framebuffer_mode *mode, void *cells,
 		     size_t bytes)
 {
-	u32 cols, rows, max_cells = MIN(bytes / (2 * sizeof(struct framebuffer_cell)), (size_t)65536);
+	u32 max_cells = MIN(bytes / (2 * sizeof(struct framebuffer_cell)), (size_t)65536);
+	u32 cols, rows;
 
 	if (!mode_is_sane(mode))
 		return -EINVAL;

@@ -38,9 +38,8 @@ struct framebuffer {
 
 /* framebuffer_init - make a sink of the screen @mode; it is cleared.
  * @cells: @bytes of memory for the cells, zeroed or not, the framebuffer's for ever; the grid is
- * made as large as fits, at best FRAMEBUFFER_MAX_COLS x FRAMEBUFFER_MAX_ROWS, 4 bytes a cell. 32 KiB
- * fill every usual screen.
- * Return 0; -EINVAL if the mode makes no sense or has a palette; -ENOMEM if @bytes do not give a row
- * of cells. */
+ * made as large as fits, at best FRAMEBUFFER_MAX_COLS x FRAMEBUFFER_MAX_ROWS, 4 bytes a cell. 32
+ * KiB fill every usual screen. Return 0; -EINVAL if the mode makes no sense or has a palette;
+ * -ENOMEM if @bytes do not give a row of cells. */
 int must_check framebuffer_init(struct framebuffer *fb, const struct framebuffer_mode *mode,
 				void *cells, size_t bytes);

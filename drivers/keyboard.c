@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The controller usually translates the keyboard's set 2 to set 1. Some boards do not: then bytes of
- * set 2 are brought to set 1 here, so that one table of characters serves both. Which of the two
+/* The controller usually translates the keyboard's set 2 to set 1. Some boards do not: then bytes
+ * of set 2 are brought to set 1 here, so that one table of characters serves both. Which of the two
  * it is, the controller's configuration says; a F0 in set 1, where no key has it, says otherwise.
  *
  * Sources: Intel 8042 data sheet, "Status Register"; IBM PS/2 Technical Reference, "Keyboard and
@@ -239,7 +239,8 @@ static void drain(void)
 
 static bool config_read(u8 *config)
 {
-	if (!controller_write(STATUS_PORT, CMD_READ_CONFIG) || !wait_status(STATUS_FULL, STATUS_FULL))
+	if (!controller_write(STATUS_PORT, CMD_READ_CONFIG) ||
+	    !wait_status(STATUS_FULL, STATUS_FULL))
 		return false;
 	*config = inb(DATA_PORT);
 	return true;
@@ -284,13 +285,14 @@ int keyboard_init(struct keyboard *k)
 
 	config &= ~(CONFIG_IRQS | CONFIG_KEYS_OFF);
 	config |= CONFIG_TRANSLATE;
-	if (!controller_write(STATUS_PORT, CMD_WRITE_CONFIG) || !controller_write(DATA_PORT, config) ||
-	    !config_read(&config))
+	if (!controller_write(STATUS_PORT, CMD_WRITE_CONFIG) ||
+	    !controller_write(DATA_PORT, config) || !config_read(&config))
 		return -ENODEV;
 	k->state.set2 = !(config & CONFIG_TRANSLATE);
 
 	/* A keyboard that does not answer may be plugged in later: no error. */
-	if (controller_write(STATUS_PORT, CMD_ENABLE_KEYS) && controller_write(DATA_PORT, KEYS_START))
+	if (controller_write(STATUS_PORT, CMD_ENABLE_KEYS) &&
+	    controller_write(DATA_PORT, KEYS_START))
 		(void)wait_status(STATUS_FULL, STATUS_FULL);
 	drain();
 	return 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A PS/2 keyboard behind an i8042 (or behind firmware that plays one for USB), polled, US layout. */
+/* A PS/2 keyboard behind an i8042 (or behind firmware that plays one for USB), polled, US layout.
+ */
 #pragma once
 
 #include "lib/console.h"

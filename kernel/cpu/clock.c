@@ -26,8 +26,8 @@
 /* Bounds of what a TSC may do, emulators included: a value outside is a broken reference. */
 #define TSC_HZ_MIN 1000000ull
 #define TSC_HZ_MAX 20000000000ull
-/* Polls of absent or stopped counters: a port read takes about a microsecond. */
-#define POLLS_MAX 100000
+/* Polls without any progress, of absent or stopped counters: each takes microseconds on a board. */
+#define STILL_MAX 20000
 
 /* A counter that counts up; those that count down are read negated. */
 struct reference {
@@ -130,17 +130,28 @@ static u32 sample(const struct reference *r, u64 *tsc)
 	return value;
 }
 
-/* wait_interval - until one of the references says that the interval is over; at most 50 ms by what
- * runs at all, and bounded by a number of polls if nothing does. */
+/* wait_interval - until one of the references says that the interval is over, or none moves. */
 static void wait_interval(const struct reference *refs)
 {
-	for (u32 polls = 0; polls < POLLS_MAX; polls++) {
+	u64 last_sum = 0;
+
+	for (u32 still = 0; still < STILL_MAX; still++) {
+		u64 sum = 0;
+
 		for (u32 i = 0; i < REF_APIC; i++) {
 			const struct reference *r = &refs[i];
+			u64 ticks;
 
-			if (r->read && ((r->read() - r->start) & r->mask) >= r->hz * INTERVAL_US / 1000000)
+			if (!r->read)
+				continue;
+			ticks = (r->read() - r->start) & r->mask;
+			if (ticks >= r->hz * INTERVAL_US / 1000000)
 				return;
+			sum += ticks;
 		}
+		if (sum != last_sum)
+			still = 0;
+		last_sum = sum;
 		cpu_relax();
 	}
 }

@@ -2,16 +2,16 @@
 /* The console: all sinks as one, all sources as one, a log of what was said, and the line being
  * typed.
  *
- * The edit line is the last line of the screen while the operator types. Other text, from any CPU at
- * any time, is written above it: erase, write, draw again, all under the console lock. For that the
- * console keeps a copy of what the line shows (`edit`), so that no writer ever looks into the line
- * editor, whose state belongs to the monitor's thread alone.
+ * The edit line is the last line of the screen while the operator types. Other text, from any CPU
+ * at any time, is written above it: erase, write, draw again, all under the console lock. For that
+ * the console keeps a copy of what the line shows (`edit`), so that no writer ever looks into the
+ * line editor, whose state belongs to the monitor's thread alone.
  *
  * Invariants
  *  I1. While edit.active the sinks' cursor stands in the line that shows edit.text, in column
  *      edit.cursor.
- *  I2. log_ring holds the last min(log_total, LOG_BYTES) bytes that were printed; byte number n stands at
- *      n % LOG_BYTES.
+ *  I2. log_ring holds the last min(log_total, LOG_BYTES) bytes that were printed; byte number n
+ *      stands at n % LOG_BYTES.
  *
  * Locking: everything below is guarded by the hooks of console_set_lock, which belong to cpu/; none
  * before they are set (one CPU runs), none after console_panic. */

@@ -18,7 +18,8 @@ struct console_sink {
 	 * The bytes GLYPH_FULL and GLYPH_SHADE are cells of a bar. A sink ignores, or shows as well
 	 * as it can, what it cannot do.
 	 * => called under the console lock, interrupts off; in a panic without the lock
-	 * => never sleeps, never allocates, ends in bounded time if the device is absent or stuck */
+	 * => never sleeps, never allocates, ends in bounded time if the device is absent or stuck
+	 */
 	void (*write)(struct console_sink *s, const char *text, size_t len);
 	struct list link;
 };
@@ -61,9 +62,9 @@ void console_print(const char *text, size_t len);
 /* console_log - copy the newest text of the log to @buf; see printk_log. */
 size_t console_log(char *buf, size_t size);
 
-/* console_edit - show @len bytes of @text, printable and at most CONSOLE_EDIT_MAX, as the line being
- * typed, with the cursor before byte @cursor. From now on whatever else is written appears above
- * it, and the line is drawn again below. Call again for each change.
+/* console_edit - show @len bytes of @text, printable and at most CONSOLE_EDIT_MAX, as the line
+ * being typed, with the cursor before byte @cursor. From now on whatever else is written appears
+ * above it, and the line is drawn again below. Call again for each change.
  * => thread context; one editor at a time */
 #define CONSOLE_EDIT_MAX 128
 void console_edit(const char *text, size_t len, size_t cursor);

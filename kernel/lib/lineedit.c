@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Invariants
  *  I1. line[len] is NUL, cursor <= len < LINEEDIT_BYTES, all bytes of the line are printable ASCII.
- *  I2. The picture holds the cursor: scroll <= cursor <= scroll + room, where room = cols - prompt - 1
- *      (the screen's last column stays free, so that no terminal wraps).
- *  I3. Of the history only the last LINEEDIT_HISTORY lines exist; none is empty, none equals the one
- *      before it. */
+ *  I2. The picture holds the cursor: scroll <= cursor <= scroll + room, where room is
+ *      cols - prompt - 1 (the screen's last column stays free, so that no terminal wraps).
+ *  I3. Of the history only the last LINEEDIT_HISTORY lines exist; none is empty, none equals the
+ *      one before it. */
 #include "lib/lineedit.h"
 
 #include "lib/compiler.h"

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A line editor: keys go in, a picture of the line comes out. It knows neither terminal nor console:
- * after each key it hands the visible part of prompt and line, and the place of the cursor, to ->show.
- * A line longer than the screen is wide slides sideways.
+/* A line editor: keys go in, a picture of the line comes out. It knows neither terminal nor
+ * console: after each key it hands the visible part of prompt and line, and the place of the
+ * cursor, to ->show. A line longer than the screen is wide slides sideways.
  *
  * Keys: arrows, Home, End, Delete, Backspace; Ctrl-A E B F P N as arrows and Home, End; Ctrl-K U W
- * delete to the end, to the start, the word before; Ctrl-D deletes; Ctrl-L clears the screen; Ctrl-C
- * gives the line up; Tab asks ->complete. */
+ * delete to the end, to the start, the word before; Ctrl-D deletes; Ctrl-L clears the screen;
+ * Ctrl-C gives the line up; Tab asks ->complete. */
 #pragma once
 
 #include "lib/types.h"
@@ -56,6 +56,6 @@ void lineedit_start(struct lineedit *le);
 /* lineedit_key - take a key (enum console_key or a byte). After DONE or QUIT: lineedit_start. */
 enum lineedit_result lineedit_key(struct lineedit *le, int key);
 
-/* lineedit_insert - type @len bytes at the cursor; what does not fit or is not printable is left out.
- * Shows nothing by itself: for ->complete, after which the line is shown. */
+/* lineedit_insert - type @len bytes at the cursor; what does not fit or is not printable is left
+ * out. Shows nothing by itself: for ->complete, after which the line is shown. */
 void lineedit_insert(struct lineedit *le, const char *text, size_t len);

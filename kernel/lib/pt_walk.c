@@ -153,21 +153,10 @@ void pt_destroy(struct pt *pt, unsigned int from, unsigned int to)
 /* ---- trees of a guest ---------------------------------------------------------------------- */
 
 /* The three kinds are told apart by their number of levels. */
-enum { GUEST32_LEVELS = 2, PAE_LEVELS = 3 };
+enum { GUEST32_LEVELS = 2, PAE_LEVELS = 3, LONG_LEVELS = 4 };
 
 /* The one bit that forbids. With it inverted, and-ing a walk's entries intersects their rights. */
 #define GUEST_NX (1ull << 63)
-
-/* leaf_base - the first guest-physical address that the leaf @entry at @level maps.
- * A 4 MiB leaf has bits 39:32 of it in bits 20:13 ("PSE-36"). */
-static u64 leaf_base(const struct pt_format *fmt, u64 entry, int level)
-{
-	u64 base = entry & fmt->addr & ~((1ull << fmt->shift[level]) - 1);
-
-	if (fmt->levels == GUEST32_LEVELS && level == 2)
-		base |= (entry >> 13 & 0xff) << 32;
-	return base;
-}
 
 /* rights_suffice - may this access use a translation whose every level allows @rights?
  * Source: Intel SDM vol. 3A, "Determination of Access Rights". */
@@ -207,61 +196,78 @@ static int guest_fault(const struct pt_guest *g, unsigned int access, u32 why,
 	return -EFAULT;
 }
 
-/* guest_entry - read the entry at @res->entry_at. */
-static int guest_entry(const struct pt_guest *g, struct pt_guest_result *res)
+/* leaf_gpa - where the leaf @entry, whose index begins at bit @shift, sends @va.
+ * A 4 MiB leaf has bits 39:32 of the address in bits 20:13 ("PSE-36"). */
+static always_inline gpa_t leaf_gpa(u64 entry, u64 addr, u64 va, unsigned int shift, bool pse36)
 {
-	u64 wide = 0;
-	u32 narrow = 0;
-	int err;
+	u64 offset_mask = (1ull << shift) - 1;
+	u64 base = entry & addr & ~offset_mask;
 
-	if (g->fmt->entry_bytes == 8) {
-		err = g->read(g->ctx, res->entry_at, &wide, 8);
-		res->entry = wide;
-	} else {
-		err = g->read(g->ctx, res->entry_at, &narrow, 4);
-		res->entry = narrow;
+	if (pse36)
+		base |= (entry >> 13 & 0xff) << 32;
+	return gpa(base | (va & offset_mask));
+}
+
+/* walk - pt_walk_guest for a format of @levels levels, a constant at each call: the geometry folds
+ * away. */
+static always_inline int walk(const struct pt_guest *g, u64 va, unsigned int access,
+			      struct pt_guest_result *res, const int levels)
+{
+	const struct pt_format *fmt = g->fmt;
+	const unsigned int entry_bytes = levels == GUEST32_LEVELS ? 4 : 8;
+	const unsigned int bits = levels == GUEST32_LEVELS ? 10 : 9;
+	const u64 addr = fmt->addr;
+	/* Without CR4.PSE a 32-bit PDE is a table whatever its bit 7 says. */
+	const u64 leaf = levels == GUEST32_LEVELS && !g->pse ? 0 : fmt->leaf;
+	/* But for the PDPT of PAE, only entries with one of these bits can have a reserved one. */
+	const u64 unusual = leaf | ~0ull << g->phys_bits;
+	/* That PDPT is aligned to 32 bytes only, and its entries carry no rights. */
+	u64 table = g->root & (levels == PAE_LEVELS ? 0xffffffe0 : addr);
+	u64 allowed = ~0ull;
+	unsigned int shift = PAGE_SHIFT + bits * (levels - 1);
+
+	for (int level = levels;; level--, shift -= bits) {
+		bool pdpt = levels == PAE_LEVELS && level == PAE_LEVELS;
+		u64 index = va >> shift & ((1u << bits) - 1) & (pdpt ? 3 : ~0ull);
+		u64 entry = 0;
+
+		res->level = level;
+		res->entry_at = gpa(table + index * entry_bytes);
+		int err = g->read(g->ctx, res->entry_at, &entry, entry_bytes);
+		if (unlikely(err))
+			return err == -EFAULT ? -EAGAIN : err;
+		res->entry = entry;
+
+		if (!(entry & fmt->present))
+			return guest_fault(g, access, 0, res);
+		if (((entry & unusual) || pdpt) &&
+		    fmt->reserved(entry & (leaf | ~fmt->leaf), level, g->phys_bits, g->nx))
+			return guest_fault(g, access, PFEC_P | PFEC_RSVD, res);
+		if (!pdpt)
+			allowed &= entry ^ GUEST_NX;
+		if (level == 1 || (!pdpt && (entry & leaf)))
+			break;
+		table = entry & addr;
 	}
-	return err == -EFAULT ? -EAGAIN : err;
+
+	res->rights = fmt->rights(allowed ^ GUEST_NX);
+	res->gpa = leaf_gpa(res->entry, addr, va, shift,
+			    levels == GUEST32_LEVELS && res->level == 2);
+	if (!rights_suffice(g, res->rights, access))
+		return guest_fault(g, access, PFEC_P, res);
+	return 0;
 }
 
 int pt_walk_guest(const struct pt_guest *g, u64 va, unsigned int access,
 		  struct pt_guest_result *res)
 {
-	const struct pt_format *fmt = g->fmt;
-	/* The PDPT of PAE is aligned to 32 bytes only, and its entries carry no rights. */
-	u64 table = g->root & (fmt->levels == PAE_LEVELS ? 0xffffffe0 : fmt->addr);
-	int level = fmt->levels;
-	u64 allowed = ~0ull;
-
 	*res = (struct pt_guest_result){0};
-	for (;; level--) {
-		u64 index = va >> fmt->shift[level] & ((1u << fmt->bits[level]) - 1);
-
-		res->level = level;
-		res->entry_at = gpa(table + index * fmt->entry_bytes);
-		int err = guest_entry(g, res);
-		if (err)
-			return err;
-
-		u64 entry = res->entry;
-		if (!(entry & fmt->present))
-			return guest_fault(g, access, 0, res);
-		/* Without CR4.PSE a 32-bit PDE is a table whatever its bit 7 says. */
-		if (fmt->levels == GUEST32_LEVELS && level == 2 && !g->pse)
-			entry &= ~fmt->leaf;
-		if (fmt->reserved(entry, level, g->phys_bits, g->nx))
-			return guest_fault(g, access, PFEC_P | PFEC_RSVD, res);
-		if (fmt->levels != PAE_LEVELS || level != PAE_LEVELS)
-			allowed &= entry ^ GUEST_NX;
-		if (level == 1 || ((entry & fmt->leaf) && (fmt->leaf_levels >> level & 1)))
-			break;
-		table = entry & fmt->addr;
+	switch (g->fmt->levels) {
+	case GUEST32_LEVELS:
+		return walk(g, va, access, res, GUEST32_LEVELS);
+	case PAE_LEVELS:
+		return walk(g, va, access, res, PAE_LEVELS);
+	default:
+		return walk(g, va, access, res, LONG_LEVELS);
 	}
-
-	res->rights = fmt->rights(allowed ^ GUEST_NX);
-	res->gpa = gpa(leaf_base(fmt, res->entry, level) |
-		       (va & ((1ull << fmt->shift[level]) - 1)));
-	if (!rights_suffice(g, res->rights, access))
-		return guest_fault(g, access, PFEC_P, res);
-	return 0;
 }

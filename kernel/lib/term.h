@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A terminal without a screen: it follows the bytes of a console_sink, keeps the cursor, colours and
- * the escape parser, and tells a device what to put where. The VGA text driver and the framebuffer
- * driver are two such devices; the unit tests have a third. */
+/* A terminal without a screen: it follows the bytes of a console_sink, keeps the cursor, colours
+ * and the escape parser, and tells a device what to put where. The VGA text driver and the
+ * framebuffer driver are two such devices; the unit tests have a third. */
 #pragma once
 
 #include "lib/types.h"
@@ -37,7 +37,8 @@ struct term {
 	u16 params[TERM_MAX_PARAMS];
 };
 
-/* term_init - an empty terminal with the cursor at the top left. Shows nothing. => cols, rows > 0 */
+/* term_init - an empty terminal with the cursor at the top left. Shows nothing. => cols, rows > 0
+ */
 void term_init(struct term *t, const struct term_ops *ops, unsigned int cols, unsigned int rows);
 
 /* term_clear - spaces everywhere, cursor at the top left. */

@@ -143,8 +143,10 @@ static void frame_rmap_audit(struct audit *a, struct page *p)
 	if (p->refcount < p->mapcount)
 		differs(a, "refcount: frame %#lx refcount %u, mapcount %u\n", page_to_pfn(p).v,
 			p->refcount, p->mapcount);
+	if (nr != p->mapcount)
+		return;
 	rmap_for_each(p, entry_audit, &c);
-	if (c.seen < nr && nr == p->mapcount)
+	if (c.seen < nr)
 		differs(a, "extra_rmap: frame %#lx: %u of %u entries name no mm\n", page_to_pfn(p).v,
 			nr - c.seen, nr);
 }

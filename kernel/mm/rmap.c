@@ -187,11 +187,13 @@ static u32 batch_collect(struct page *p, u32 *left, u64 *batch)
 	spin_lock(l);
 	u32 place = p->mapcount;
 	*left = MIN(*left, place);
-	if (place == 1 && *left == 1) {
+	struct rmap_node *node = NULL;
+	if (page_test(p, PG_RMAP_CHAIN)) {
+		node = chain_of(p);
+	} else if (*left) {
 		batch[nr++] = p->rmap;
 		*left = 0;
 	}
-	struct rmap_node *node = place > 1 ? chain_of(p) : NULL;
 	for (; node && *left && nr < WALK_BATCH; node = node->next) {
 		for (u32 i = in_head(place); i-- > 0 && nr < WALK_BATCH;) {
 			if (place-- > *left)

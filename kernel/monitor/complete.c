@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Tab in the shell: the first word is a command, the others are what the command's ->complete offers.
- * One that fits is inserted, with a space behind; of several their common beginning, or, when there
- * is nothing in common to insert, they are listed. */
+/* Tab in the shell: the first word is a command, the others are what the command's ->complete
+ * offers. One that fits is inserted, with a space behind; of several their common beginning, or,
+ * when there is nothing in common to insert, they are listed. */
 #include "lib/console.h"
 #include "lib/printk.h"
 #include "lib/string.h"

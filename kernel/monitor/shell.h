@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The operator's shell: reads a line, finds the command, runs it. What commands there are, the other
- * files of monitor/ say. */
+/* The operator's shell: reads a line, finds the command, runs it. What commands there are, the
+ * other files of monitor/ say. */
 #pragma once
 
 #include "lib/compiler.h"
@@ -30,8 +30,8 @@ void shell_run(void (*idle)(void));
 void shell_stop(void);
 
 /* shell_execute - run one line as if it had been typed; @line is cut up.
- * Return the command's result; -EINVAL if the line is not well formed; -ENOENT: no such command. Each
- * has told the operator why. */
+ * Return the command's result; -EINVAL if the line is not well formed; -ENOENT: no such command.
+ * Each has told the operator why. */
 int shell_execute(char *line);
 
 /* shell_complete - what Tab does with @len bytes of @line before the cursor.

@@ -26,7 +26,7 @@ static const char *state_word(const struct vm *vm)
 static void show_vm(struct vm *vm, unused void *ctx)
 {
 	printk("  %-20s %-8s %6lu MiB %8lu KiB %8lu KiB %5u %8lu s\n", vm->config.name, state_word(vm),
-	       vm->config.mem_bytes >> 20, vm->mm->counter.usage * 4, vm->mm->counter.max * 4,
+	       vm->config.mem_bytes >> 20, vm->mm->counter.usage * 4, res_counter_max(&vm->mm->counter) * 4,
 	       vm->nr_vcpus, (clock_ns() - vm->started_ns) / 1000000000);
 }
 

@@ -407,6 +407,8 @@ void thread_yield(void)
 	if (READ_ONCE(runqueues[cpu_id()].nr) > 0 || need_resched()) {
 		sched_leave(LEAVE_YIELDING);
 		sched_check();
+	} else {
+		cpu_relax(); /* who yields waits for something that another CPU does */
 	}
 }
 

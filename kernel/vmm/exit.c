@@ -203,6 +203,63 @@ static void exit_xsetbv(struct vcpu *v)
 	vcpu_skip(v);
 }
 
+/* AMD APM vol. 2, "CR4 Register": a bit of a feature that the processor does not have is reserved. */
+static u64 cr4_allowed(const struct cpuid_table *t)
+{
+	u32 c1 = t->basic[1].ecx, d1 = t->basic[1].edx, b7 = t->basic[7].ebx;
+	u64 allowed = CR4_OSFXSR | CR4_OSXMMEXCPT | 0x10f; /* VME PVI TSD DE PCE */
+
+	allowed |= CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE;
+	allowed |= c1 & (1u << 26) ? CR4_OSXSAVE : 0;
+	allowed |= d1 & (1u << 24) ? CR4_OSFXSR : 0;
+	allowed |= b7 & (1u << 0) ? CR4_FSGSBASE : 0;
+	allowed |= b7 & (1u << 7) ? CR4_SMEP : 0;
+	allowed |= b7 & (1u << 20) ? CR4_SMAP : 0;
+	return allowed;
+}
+
+/* Returns false if the guest must get #GP. */
+static bool cr4_write(struct vcpu *v, u64 value)
+{
+	struct vcpu_sregs s;
+
+	hvm->get_sregs(v, &s);
+	if ((value & ~cr4_allowed(&v->vm->cpuid)) || (!(value & CR4_PAE) && (s.efer & EFER_LMA)))
+		return false;
+	s.cr4 = value;
+	hvm->set_sregs(v, &s);
+	/* The processor would have flushed for itself: let every entry from here on do so. */
+	atomic_add(&v->vm->tlb_gen, 1);
+	return true;
+}
+
+static void exit_cr_write(struct vcpu *v)
+{
+	u8 code[16];
+	struct insn in;
+	unsigned int nr = guest_fetch(v, code);
+
+	if (insn_decode(code, nr, guest_insn_mode(v), &in) || in.map != MAP_0F || in.opcode != 0x22 ||
+	    in.reg != v->exit.cr)
+		return; /* another instruction stands there now */
+	u64 value = vcpu_get_reg(v, in.rm, guest_insn_mode(v) == INSN_64 ? 8 : 4);
+	bool good = true;
+	if (in.reg == 4) {
+		good = cr4_write(v, value);
+	} else if (value >> 4) {
+		good = false;
+	} else {
+		hvm->set_tpr(v, (u8)(value << 4));
+		atomic_or(&v->requests, VCPU_REQ_EVENT);
+	}
+	if (!good) {
+		vcpu_inject_gp(v, 0);
+		return;
+	}
+	v->exit.insn_bytes = in.length;
+	vcpu_skip(v);
+}
+
 static void exit_cache(struct vcpu *v)
 {
 	if (vcpu_insn_length(v, op_wbinvd, sizeof(op_wbinvd)) ||
@@ -235,7 +292,8 @@ static void exit_triple_fault(struct vcpu *v)
 
 static void exit_broken(struct vcpu *v)
 {
-	vm_stop_guest(v, "bad-state", "the processor refuses its state (exit code %#lx)",
+	vm_stop_guest(v, "bad-state", "the processor refuses its state (exit code %#lx): a "
+		      "combination in CR0, EFER or a segment that hardware does not have",
 		      v->exit.code);
 }
 
@@ -256,6 +314,7 @@ const exit_handler exit_handlers[NR_EXIT_REASONS] = {
 	[EXIT_EXCEPTION] = exit_exception,
 	[EXIT_DR] = exit_dr,
 	[EXIT_IRET] = exit_iret,
+	[EXIT_CR_WRITE] = exit_cr_write,
 	[EXIT_TRIPLE_FAULT] = exit_triple_fault,
 	[EXIT_BROKEN] = exit_broken,
 };

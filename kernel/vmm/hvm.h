@@ -47,6 +47,7 @@ enum exit_reason {
 	EXIT_EXCEPTION,  /* an intercepted exception that the guest gets as it came */
 	EXIT_DR,         /* first use of a debug register */
 	EXIT_IRET,       /* the end of an NMI handler */
+	EXIT_CR_WRITE,   /* MOV to CR4 always, to CR8 while hvm->watch_tpr */
 	EXIT_TRIPLE_FAULT,
 	EXIT_BROKEN,     /* the processor refuses the guest's state; exit->code tells why */
 	NR_EXIT_REASONS,
@@ -70,6 +71,7 @@ struct vcpu_exit {
 			u8 acc;       /* ACC_*, what was tried */
 			bool in_walk; /* while the guest's own tables were walked */
 		} mmu;
+		u8 cr; /* EXIT_CR_WRITE: which */
 		struct {
 			u8 vector;
 			bool has_error;
@@ -113,6 +115,8 @@ struct hvm_ops {
 	void (*want_irq_window)(struct vcpu *v, u8 priority);
 	/* insn_done - what else ends with an emulated instruction: the interrupt shadow. */
 	void (*insn_done)(struct vcpu *v);
+	/* watch_tpr - exit when the guest writes CR8: an interrupt waits for that. */
+	void (*watch_tpr)(struct vcpu *v, bool watch);
 	void (*set_tpr)(struct vcpu *v, u8 tpr);
 	u8 (*get_tpr)(const struct vcpu *v);
 	/* read, write - MSRs whose value lives with the vendor's state. -EINVAL: not this one. */

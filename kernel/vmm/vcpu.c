@@ -47,9 +47,11 @@ static void deliver_events(struct vcpu *v)
 	if (vector && hvm->interrupt_allowed(v)) {
 		lapic_ack(v->lapic, vector);
 		hvm->inject_interrupt(v, vector);
-		vector = lapic_pending(v->lapic, tpr);
 	}
+	/* What still waits needs a window, or that the task priority falls. */
+	vector = lapic_pending(v->lapic, tpr);
 	hvm->want_irq_window(v, MAX(priority, (u8)(vector >> 4)));
+	hvm->watch_tpr(v, !vector && lapic_pending(v->lapic, 0));
 }
 
 /* ---- the gate: everything that is not entering the guest -------------------------------------------- */

@@ -450,7 +450,7 @@ void vm_print_summary(struct vm *vm, const char *status_word)
 	printk("SUMMARY vm=%s engine=%s status=%s code=%u reason=%s mem_kib=%lu resident_kib=%lu "
 	       "resident_max_kib=%lu faults=%lu swapin=0 swapout=0 zero=%lu\n",
 	       vm->config.name, hvm->tdp_name, status_word, vm->code, vm->reason,
-	       vm->config.mem_bytes >> 10, mm->counter.usage * 4, mm->counter.max * 4, mm->faults,
+	       vm->config.mem_bytes >> 10, mm->counter.usage * 4, res_counter_max(&mm->counter) * 4, mm->faults,
 	       mm->nr_zero_mapped);
 }
 

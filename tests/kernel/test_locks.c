@@ -76,6 +76,8 @@ static void rwsem_reader(void *arg)
 		u64 first = pair[0];
 		if (i % 16 == 0)
 			thread_yield();
+		if (i % 256 == 0)
+			(void)thread_sleep_ns(100000);
 		if (first != pair[1])
 			atomic_add(&nr_torn, 1);
 		atomic_sub(&nr_readers, 1);

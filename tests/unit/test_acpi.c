@@ -5,7 +5,8 @@
 
 #include "drivers/acpi.c"
 
-/* ---- physical memory ---------------------------------------------------------------------------- */
+/* ---- physical memory ----------------------------------------------------------------------------
+ */
 
 /* [0, 1 MiB) of fake memory. What acpi_init maps is a copy of exactly the bytes that it asked for,
  * so that the address sanitizer sees a step beyond. */
@@ -40,7 +41,8 @@ static int read_tables(struct acpi_info *info, const void *rsdp, size_t bytes)
 	return err;
 }
 
-/* ---- ports: a chipset that can be switched off --------------------------------------------------- */
+/* ---- ports: a chipset that can be switched off
+ * --------------------------------------------------- */
 
 static struct {
 	u16 pm1a, pm1a_before, pm1b;
@@ -79,7 +81,8 @@ static void port_write(u16 port, u32 value, unsigned int bytes)
 	}
 }
 
-/* ---- building tables ------------------------------------------------------------------------------ */
+/* ---- building tables
+ * ------------------------------------------------------------------------------ */
 
 static void put(u8 *p, u64 v, unsigned int bytes)
 {
@@ -117,8 +120,16 @@ static void table_sum(u64 phys)
 		checksum(memory + phys, len, 9);
 }
 
-enum { RSDP = 0xf5000, RSDT = 0x10000, XSDT = 0x11000, MADT = 0x12000, FADT = 0x13000, DSDT = 0x14000,
-       HPET = 0x15000, SSDT = 0x16000 };
+enum {
+	RSDP = 0xf5000,
+	RSDT = 0x10000,
+	XSDT = 0x11000,
+	MADT = 0x12000,
+	FADT = 0x13000,
+	DSDT = 0x14000,
+	HPET = 0x15000,
+	SSDT = 0x16000
+};
 
 static u8 *gas(u8 *p, u8 space, u8 bits, u64 at)
 {
@@ -228,7 +239,8 @@ static int build(void **state)
 	return 0;
 }
 
-/* ---- tests ---------------------------------------------------------------------------------------- */
+/* ---- tests
+ * ---------------------------------------------------------------------------------------- */
 
 static void all_is_read(void **state)
 {
@@ -302,7 +314,8 @@ static void bad_root_falls_back(void **state)
 	(void)state;
 	memory[XSDT + 20] ^= 1;
 	assert_int_equal(read_tables(&i, memory + RSDP, RSDP2_BYTES), 0);
-	assert_string_equal(host_log(), "acpi: table XSDT at 0x11000 has a bad checksum, left out\n");
+	assert_string_equal(host_log(),
+			    "acpi: table XSDT at 0x11000 has a bad checksum, left out\n");
 	assert_int_equal(i.nr_cpus, 4);
 	memory[RSDT + 20] ^= 1;
 	assert_int_equal(read_tables(&i, memory + RSDP, RSDP2_BYTES), -ENODEV);
@@ -316,7 +329,8 @@ static void damaged_tables_are_left_out(void **state)
 	(void)state;
 	memory[MADT + 50] ^= 4;
 	assert_int_equal(read_tables(&i, memory + RSDP, RSDP2_BYTES), 0);
-	assert_string_equal(host_log(), "acpi: table APIC at 0x12000 has a bad checksum, left out\n");
+	assert_string_equal(host_log(),
+			    "acpi: table APIC at 0x12000 has a bad checksum, left out\n");
 	assert_int_equal(i.nr_cpus, 0);
 	assert_int_equal(i.pm1a_control, 0x604);
 

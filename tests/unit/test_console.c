@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* sources: kernel/lib/console.c kernel/lib/format.c kernel/lib/string.c kernel/lib/keys.c
  * kernel/lib/term.c */
-/* Everything written reaches every sink, once and in one piece; the log keeps the newest 16 KiB; the
- * line being typed survives what others print. */
+/* Everything written reaches every sink, once and in one piece; the log keeps the newest 16 KiB;
+ * the line being typed survives what others print. */
 #include "host.h"
 
 #include "grid.h"
@@ -19,7 +19,8 @@ size_t printk_log(char *buf, size_t size);
 
 #define LOG_BYTES 16384
 
-/* ---- a sink that remembers, a lock that counts ------------------------------------------------ */
+/* ---- a sink that remembers, a lock that counts ------------------------------------------------
+ */
 
 struct record {
 	struct console_sink sink;
@@ -66,7 +67,8 @@ static void forget(struct record *r)
 	r->text[0] = '\0';
 }
 
-/* ---- tests, in this order: sinks cannot be taken away ------------------------------------------ */
+/* ---- tests, in this order: sinks cannot be taken away ------------------------------------------
+ */
 
 static void early_text_is_replayed(void **state)
 {

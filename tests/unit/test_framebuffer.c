@@ -133,7 +133,8 @@ static void pixels_follow_the_terminal(void **state)
 
 	(void)state;
 	for (int round = 0; round < 60; round++) {
-		static const struct framebuffer_mode *const kinds[] = {&rgb32, &bgr24, &rgb16, &rgb15};
+		static const struct framebuffer_mode *const kinds[] = {&rgb32, &bgr24, &rgb16,
+								       &rgb15};
 		struct screen s;
 
 		assert_int_equal(screen_make(&s, kinds[rng_below(&r, 4)], 8 + rng_below(&r, 100),

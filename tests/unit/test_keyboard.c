@@ -5,7 +5,8 @@
 
 #include "drivers/keyboard.c"
 
-/* ---- a controller ------------------------------------------------------------------------------ */
+/* ---- a controller ------------------------------------------------------------------------------
+ */
 
 static struct {
 	enum { ABSENT, DEAD, NO_TRANSLATION, GOOD, NOISY } kind;
@@ -70,7 +71,8 @@ static int init_with(int kind, struct keyboard *k)
 	return keyboard_init(k);
 }
 
-/* ---- scan codes -------------------------------------------------------------------------------- */
+/* ---- scan codes --------------------------------------------------------------------------------
+ */
 
 /* Feed @n bytes; the keys as text, arrows and the like as <n>. */
 static void decodes(bool set2, const char *bytes, size_t n, const char *want)
@@ -84,7 +86,8 @@ static void decodes(bool set2, const char *bytes, size_t n, const char *want)
 		if (key >= KEY_UP)
 			sprintf(got + strlen(got), "<%d>", key - KEY_UP);
 		else if (key != KEY_NONE)
-			sprintf(got + strlen(got), key < ' ' ? "^%c" : "%c", key < ' ' ? key + 64 : key);
+			sprintf(got + strlen(got), key < ' ' ? "^%c" : "%c",
+				key < ' ' ? key + 64 : key);
 	}
 	assert_string_equal(got, want);
 }
@@ -119,10 +122,14 @@ static void set2_keys(void **state)
 	SET2("\xe1\x14\x77\xe1\xf0\x14\xf0\x77\x1c", "a");
 	SET2("\x83\x84\xc0\x00\xfa\x1c", "a");
 	/* Both sets type the whole alphabet alike. */
-	SET2("\x15\x1d\x24\x2d\x2c\x35\x3c\x43\x44\x4d\x1c\x1b\x23\x2b\x34\x33\x3b\x42\x4b\x1a\x22\x21"
-	     "\x2a\x32\x31\x3a", "qwertyuiopasdfghjklzxcvbnm");
-	SET1("\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1e\x1f\x20\x21\x22\x23\x24\x25\x26\x2c\x2d\x2e"
-	     "\x2f\x30\x31\x32", "qwertyuiopasdfghjklzxcvbnm");
+	SET2("\x15\x1d\x24\x2d\x2c\x35\x3c\x43\x44\x4d\x1c\x1b\x23\x2b\x34\x33\x3b\x42\x4b\x1a\x22"
+	     "\x21"
+	     "\x2a\x32\x31\x3a",
+	     "qwertyuiopasdfghjklzxcvbnm");
+	SET1("\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1e\x1f\x20\x21\x22\x23\x24\x25\x26\x2c\x2d"
+	     "\x2e"
+	     "\x2f\x30\x31\x32",
+	     "qwertyuiopasdfghjklzxcvbnm");
 }
 
 static void set2_is_noticed(void **state)

@@ -34,7 +34,8 @@ static void on_complete(struct lineedit *l)
 
 static const struct lineedit_ops ops = {on_show, on_clear, on_complete};
 
-/* What the screen's row must show: prompt and as much of the line as fits, the cursor in its place. */
+/* What the screen's row must show: prompt and as much of the line as fits, the cursor in its place.
+ */
 static void screen_shows_line(void)
 {
 	char want[COLS + 1];

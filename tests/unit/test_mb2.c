@@ -237,6 +237,22 @@ static void memory_neighbours_join(void **state)
 	assert_int_equal(info.memory[2].base, 0x6000);
 }
 
+/* The tag's last bytes are too few for an entry: they are none, and what follows is not read. */
+static void part_of_an_entry_is_none(void **state)
+{
+	static const u64 body[] = {24, 0x1000, 0x1000, 1, 0x4000};
+	struct build b;
+	struct boot_info info;
+
+	(void)state;
+	begin(&b);
+	tag(&b, 6, body, sizeof(body));
+	end(&b);
+	assert_int_equal(parse(&b, b.len, &info), 0);
+	assert_int_equal(info.nr_memory, 1);
+	assert_int_equal(info.memory[0].base, 0x1000);
+}
+
 static void text_screen_and_unknown_screen(void **state)
 {
 	struct build b;
@@ -390,6 +406,7 @@ int main(void)
 		cmocka_unit_test(nothing_but_the_end),
 		cmocka_unit_test(too_many_are_counted),
 		cmocka_unit_test(memory_neighbours_join),
+		cmocka_unit_test(part_of_an_entry_is_none),
 		cmocka_unit_test(text_screen_and_unknown_screen),
 		cmocka_unit_test(damage_is_refused),
 		cmocka_unit_test(truncation_is_refused),

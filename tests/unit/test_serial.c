@@ -8,7 +8,8 @@
 
 #include "drivers/vga_text.c"
 
-/* ---- a 16550, and a CRT controller -------------------------------------------------------------- */
+/* ---- a 16550, and a CRT controller --------------------------------------------------------------
+ */
 
 static struct {
 	enum { GOOD, ABSENT, NO_SCRATCH, NO_LOOPBACK, STUCK } kind;
@@ -110,7 +111,8 @@ static int init_with(int kind, struct serial *s)
 	return serial_init(SERIAL_COM1, s);
 }
 
-/* ---- tests -------------------------------------------------------------------------------------- */
+/* ---- tests --------------------------------------------------------------------------------------
+ */
 
 static void port_is_set_up(void **state)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* sources: kernel/lib/lineedit.c kernel/lib/console.c kernel/lib/format.c kernel/lib/string.c
  * kernel/lib/term.c kernel/lib/errno.c */
-/* A typed line reaches its command as words; what is not understood is answered in one line; guests'
- * output and typing do not disturb one another. */
+/* A typed line reaches its command as words; what is not understood is answered in one line;
+ * guests' output and typing do not disturb one another. */
 #include "host.h"
 
 #include "grid.h"
@@ -20,7 +20,8 @@ size_t printk_log(char *buf, size_t size);
 
 static struct grid screen;
 
-/* ---- commands that remember -------------------------------------------------------------------- */
+/* ---- commands that remember --------------------------------------------------------------------
+ */
 
 static char ran[200];
 static int result;
@@ -119,7 +120,8 @@ static void help_lists_and_explains(void **state)
 {
 	(void)state;
 	execute("help");
-	grid_row_is(&screen, 0, "  help     [COMMAND]                list the commands, or tell more of one");
+	grid_row_is(&screen, 0,
+		    "  help     [COMMAND]                list the commands, or tell more of one");
 	grid_row_is(&screen, 4, "  quit                              end");
 	execute("help vm");
 	grid_row_is(&screen, 0, "usage: vm NAME [regs]");
@@ -168,7 +170,8 @@ static void completion(void **state)
 	assert_false(shell_complete("q", 1, tiny, sizeof(tiny)));
 }
 
-/* ---- the loop ---------------------------------------------------------------------------------- */
+/* ---- the loop ----------------------------------------------------------------------------------
+ */
 
 static const char *script;
 static int nr_idle;

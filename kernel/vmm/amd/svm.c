@@ -132,9 +132,11 @@ static struct vmcb *vmcb_of(const struct vcpu *v)
 
 static void set_intercepts(struct vmcb *b)
 {
-	/* CR8 stays with the guest (V_TPR); other control registers need no help under nested paging.
+	/* CR4 is ours to check, or a guest could switch on what CPUID hides from it and nobody saves. CR8
+	 * stays with the guest (V_TPR); other control registers need no help under nested paging.
 	 * #DB and #AC exit because a guest can otherwise loop in their delivery for ever with
 	 * interrupts shut out; #MC is the host's; #UD may be the other vendor's hypercall. */
+	b->cr_write = 1u << 4;
 	b->dr_read = b->dr_write = 0xffff;
 	b->exceptions = 1u << VEC_DB | 1u << VEC_UD | 1u << VEC_AC | 1u << VEC_MC;
 	b->intercept1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_SMI | INTERCEPT_INIT |
@@ -332,6 +334,13 @@ static void svm_insn_done(struct vcpu *v)
 	vmcb_of(v)->interrupt_shadow = 0;
 }
 
+static void svm_watch_tpr(struct vcpu *v, bool watch)
+{
+	struct vmcb *b = vmcb_of(v);
+
+	b->cr_write = watch ? b->cr_write | 1u << 8 : b->cr_write & ~(1u << 8);
+}
+
 static void svm_set_tpr(struct vcpu *v, u8 tpr)
 {
 	struct vmcb *b = vmcb_of(v);
@@ -432,8 +441,11 @@ static void svm_run(struct vcpu *v)
 		v->exit.reason = EXIT_NONE;
 		return;
 	}
-	if (unlikely(cpu->fpu_owner != &v->fpu))
+	if (unlikely(cpu->fpu_owner != &v->fpu)) {
+		preempt_disable();
 		fpu_load(&v->fpu);
+		preempt_enable_no_resched();
+	}
 	svm_asid_prepare(v, s);
 
 	b->rax = v->regs[REG_RAX];
@@ -441,10 +453,12 @@ static void svm_run(struct vcpu *v)
 	b->rip = v->rip;
 	b->rflags = v->rflags;
 	svm_enter(v->regs, s->vmcb_pa, host_save_pa[cpu->id]);
-	v->regs[REG_RAX] = b->rax;
-	v->regs[REG_RSP] = b->rsp;
-	v->rip = b->rip;
-	v->rflags = b->rflags;
+	if (likely(b->exit_code != (u64)SVM_EXIT_INVALID)) {
+		v->regs[REG_RAX] = b->rax;
+		v->regs[REG_RSP] = b->rsp;
+		v->rip = b->rip;
+		v->rflags = b->rflags;
+	}
 	atomic_store(&v->mode, VCPU_OUTSIDE);
 
 	b->event_inject = 0;
@@ -476,6 +490,7 @@ const struct hvm_ops svm_ops = {
 	.interrupt_allowed = svm_interrupt_allowed,
 	.want_irq_window = svm_want_irq_window,
 	.insn_done = svm_insn_done,
+	.watch_tpr = svm_watch_tpr,
 	.set_tpr = svm_set_tpr,
 	.get_tpr = svm_get_tpr,
 	.msr_read = svm_msr_read,

@@ -99,6 +99,11 @@ void svm_exit_record(struct vcpu *v, struct svm_vcpu *s)
 	case SVM_EXIT_VMMCALL:
 		v->exit.reason = EXIT_HYPERCALL;
 		break;
+	case SVM_EXIT_CR4_WRITE:
+	case SVM_EXIT_CR8_WRITE:
+		v->exit.reason = EXIT_CR_WRITE;
+		v->exit.cr = code & 0xf;
+		break;
 	case SVM_EXIT_MSR:
 		v->exit.reason = b->exit_info1 & 1 ? EXIT_WRMSR : EXIT_RDMSR;
 		break;

@@ -37,8 +37,7 @@ int board_create(struct vm *vm)
 	exit_port_attach(vm);
 	reset_ports_attach(vm);
 	port80_attach(vm);
-	if (vm->config.testdev)
-		test_latch_attach(&b->latch, vm);
+	test_latch_attach(&b->latch, vm);
 	if (vm->config.apic)
 		lapic_attach(vm);
 	return 0;
