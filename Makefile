@@ -38,7 +38,8 @@ say = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' $(1) $(2))
 
 CFLAGS := -std=gnu11 -ffreestanding -O2 -g -m64 -mno-red-zone -mgeneral-regs-only -mcmodel=kernel \
 	-fno-pic -fno-pie -fno-stack-protector -fno-asynchronous-unwind-tables -fno-strict-aliasing \
-	-fcf-protection=none -fno-omit-frame-pointer -fno-common \
+	-fcf-protection=none -fno-common \
+	$(if $(filter 1,$(DEBUG)),-fno-omit-frame-pointer,-fomit-frame-pointer) \
 	-Wall -Wextra -Werror -Wshadow -Wundef -Wvla -Wmissing-prototypes -Wstrict-prototypes \
 	-Ikernel -I. -I$(BUILD) -DNEAP_DEBUG=$(DEBUG) -DNOTIFIER=$(NOTIFIER)
 ifneq ($(findstring clang,$(CC)),)

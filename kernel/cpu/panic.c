@@ -13,7 +13,8 @@
 #include "lib/format.h"
 #include "lib/printk.h"
 
-#define BACKTRACE_MAX 32
+#define LINES_MAX  32
+#define FRAMES_MAX 4096
 
 static u32 panicking; /* [a] CPU id + 1 of who panics */
 static void (*exit_hook)(void);
@@ -45,13 +46,17 @@ static bool is_text(u64 rip)
 	return rip >= (u64)image_start && rip < (u64)text_end;
 }
 
-static void print_place(u64 rip)
+/* A return address belongs to the call before it: behind a call that does not return another
+ * function may begin. */
+enum place { PLACE_EXACT = 0, PLACE_RETURN = 1 };
+
+static void print_place(u64 rip, enum place kind)
 {
 	u64 offset;
-	const char *name = is_text(rip) ? symbol_find(rip, &offset) : NULL;
+	const char *name = is_text(rip - kind) ? symbol_find(rip - kind, &offset) : NULL;
 
 	if (name)
-		printk("  %#lx %s+%#lx\n", rip, name, offset);
+		printk("  %#lx %s+%#lx\n", rip, name, offset + kind);
 	else
 		printk("  %#lx\n", rip);
 }
@@ -64,20 +69,36 @@ static bool frame_readable(u64 rbp)
 	       memory_is_mapped(rbp + 15);
 }
 
+/* The callers' part. What calls itself is shown once, with how often: a stack overflows that way. */
+static void print_callers(u64 rbp)
+{
+	u64 last = 0;
+	u32 lines = 0, repeated = 0;
+
+	for (u32 depth = 0; depth < FRAMES_MAX && lines < LINES_MAX && frame_readable(rbp); depth++) {
+		const u64 *frame = (const u64 *)rbp;
+
+		if (!is_text(frame[1]) || frame[0] == rbp)
+			break;
+		if (frame[1] == last) {
+			repeated++;
+		} else {
+			if (repeated)
+				printk("  ... %u times more\n", repeated);
+			repeated = 0;
+			print_place(frame[1], PLACE_RETURN);
+			lines++;
+		}
+		last = frame[1];
+		rbp = frame[0];
+	}
+}
+
 void backtrace_print(u64 rip, u64 rbp)
 {
 	printk("Backtrace:\n");
-	print_place(rip);
-	for (int depth = 0; depth < BACKTRACE_MAX && frame_readable(rbp); depth++) {
-		const u64 *frame = (const u64 *)rbp;
-
-		if (!is_text(frame[1]))
-			break;
-		print_place(frame[1]);
-		if (frame[0] == rbp)
-			break;
-		rbp = frame[0];
-	}
+	print_place(rip, PLACE_EXACT);
+	print_callers(rbp);
 }
 
 static void print_registers(const struct trap_frame *f)
@@ -124,9 +145,8 @@ static void panic_begin(void)
 	halt();
 }
 
-static noreturn_fn void panic_end(u64 rip, u64 rbp)
+static noreturn_fn void panic_end(void)
 {
-	backtrace_print(rip, rbp);
 	if (exit_hook)
 		exit_hook();
 	halt();
@@ -140,7 +160,13 @@ static void print_message(const char *fmt, va_list ap)
 	printk("\n");
 }
 
-#define CALLERS_RBP() ((u64)__builtin_frame_address(0))
+/* Where the function that expands this was called from. */
+#define BACKTRACE_HERE() \
+	do { \
+		printk("Backtrace:\n"); \
+		print_place((u64)__builtin_return_address(0), PLACE_RETURN); \
+		print_callers(*(const u64 *)__builtin_frame_address(0)); \
+	} while (0)
 
 void panic(const char *fmt, ...)
 {
@@ -151,7 +177,8 @@ void panic(const char *fmt, ...)
 	print_message(fmt, ap);
 	va_end(ap);
 	print_state();
-	panic_end((u64)__builtin_return_address(0), *(const u64 *)CALLERS_RBP());
+	BACKTRACE_HERE();
+	panic_end();
 }
 
 void panic_at(const char *file, int line, const char *cond, const char *fmt, ...)
@@ -164,7 +191,8 @@ void panic_at(const char *file, int line, const char *cond, const char *fmt, ...
 	va_end(ap);
 	printk("at %s:%d: %s\n", file, line, cond);
 	print_state();
-	panic_end((u64)__builtin_return_address(0), *(const u64 *)CALLERS_RBP());
+	BACKTRACE_HERE();
+	panic_end();
 }
 
 void panic_trap(const struct trap_frame *f, const char *fmt, ...)
@@ -177,7 +205,13 @@ void panic_trap(const struct trap_frame *f, const char *fmt, ...)
 	va_end(ap);
 	print_state();
 	print_registers(f);
-	panic_end(f->rip, f->rbp);
+	printk("Backtrace:\n");
+	print_place(f->rip, PLACE_EXACT);
+	/* After a call to a wrong address the way back is on top of the stack, in no frame yet. */
+	if (!is_text(f->rip) && frame_readable(f->rsp))
+		print_place(*(const u64 *)f->rsp, PLACE_RETURN);
+	print_callers(f->rbp);
+	panic_end();
 }
 
 void panic_stop_here(void)

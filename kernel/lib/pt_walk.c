@@ -217,7 +217,8 @@ static always_inline int walk(const struct pt_guest *g, u64 va, unsigned int acc
 	const unsigned int entry_bytes = levels == GUEST32_LEVELS ? 4 : 8;
 	const unsigned int bits = levels == GUEST32_LEVELS ? 10 : 9;
 	const u64 addr = fmt->addr;
-	/* Without CR4.PSE a 32-bit PDE is a table whatever its bit 7 says. */
+	/* Without CR4.PSE a 32-bit PDE is a table whatever its bit 7 says. (In entries that can be
+	 * no leaf that bit is reserved, so the test below needs no look at the level.) */
 	const u64 leaf = levels == GUEST32_LEVELS && !g->pse ? 0 : fmt->leaf;
 	/* But for the PDPT of PAE, only entries with one of these bits can have a reserved one. */
 	const u64 unusual = leaf | ~0ull << g->phys_bits;
@@ -241,11 +242,11 @@ static always_inline int walk(const struct pt_guest *g, u64 va, unsigned int acc
 		if (!(entry & fmt->present))
 			return guest_fault(g, access, 0, res);
 		if (((entry & unusual) || pdpt) &&
-		    fmt->reserved(entry & (leaf | ~fmt->leaf), level, g->phys_bits, g->nx))
+		    fmt->reserved(entry, level, g->phys_bits, g->nx))
 			return guest_fault(g, access, PFEC_P | PFEC_RSVD, res);
 		if (!pdpt)
 			allowed &= entry ^ GUEST_NX;
-		if (level == 1 || (!pdpt && (entry & leaf)))
+		if (level == 1 || (entry & leaf))
 			break;
 		table = entry & addr;
 	}

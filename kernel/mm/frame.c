@@ -27,7 +27,7 @@
 #define OWNER_MASK   0xfu
 
 /* How often frame_free looks again at a reference too many (I3) before it calls it a bug. */
-#define LATE_GUP_SPINS (1u << 22)
+#define LATE_GUP_SPINS (1u << 20)
 
 struct frame_cache {
 	u32 nr;

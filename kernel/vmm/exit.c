@@ -13,15 +13,16 @@
 #include "vmm/mmu.h"
 #include "vmm/vm.h"
 
-static const u8 op_cpuid[] = {0x0f, 0xa2};
-static const u8 op_rdmsr[] = {0x0f, 0x32};
-static const u8 op_wrmsr[] = {0x0f, 0x30};
-static const u8 op_hlt[] = {0xf4};
-static const u8 op_vmmcall[] = {0x0f, 0x01, 0xd9};
-static const u8 op_vmcall[] = {0x0f, 0x01, 0xc1};
-static const u8 op_xsetbv[] = {0x0f, 0x01, 0xd1};
-static const u8 op_wbinvd[] = {0x0f, 0x09};
-static const u8 op_invd[] = {0x0f, 0x08};
+/* Opcodes, first byte lowest, and their lengths: what vcpu_insn_length wants. */
+#define OP_CPUID   0xa20f, 2
+#define OP_RDMSR   0x320f, 2
+#define OP_WRMSR   0x300f, 2
+#define OP_HLT     0xf4, 1
+#define OP_VMMCALL 0xd9010f, 3
+#define OP_VMCALL  0xc1010f, 3
+#define OP_XSETBV  0xd1010f, 3
+#define OP_WBINVD  0x090f, 2
+#define OP_INVD    0x080f, 2
 
 static void exit_none(unused struct vcpu *v)
 {
@@ -29,13 +30,11 @@ static void exit_none(unused struct vcpu *v)
 
 static void exit_cpuid(struct vcpu *v)
 {
-	if (unlikely(!vcpu_insn_length(v, op_cpuid, sizeof(op_cpuid))))
+	if (unlikely(!vcpu_insn_length(v, OP_CPUID)))
 		return;
-	struct vcpu_sregs s;
-	hvm->get_sregs(v, &s);
 	const struct cpuid_vcpu state = {
 		.apic_id = v->index,
-		.osxsave = s.cr4 & CR4_OSXSAVE,
+		.osxsave = v->osxsave,
 		.xcr0 = v->fpu.xcr0,
 	};
 	struct cpuid_leaf r = cpuid_answer(&v->vm->cpuid, &state, (u32)v->regs[REG_RAX],
@@ -66,7 +65,7 @@ static void exit_rdmsr(struct vcpu *v)
 {
 	u64 value;
 
-	if (!vcpu_insn_length(v, op_rdmsr, sizeof(op_rdmsr)))
+	if (!vcpu_insn_length(v, OP_RDMSR))
 		return;
 	if (msr_read(v, (u32)v->regs[REG_RCX], &value)) {
 		vcpu_inject_gp(v, 0);
@@ -81,7 +80,7 @@ static void exit_wrmsr(struct vcpu *v)
 {
 	u64 value = v->regs[REG_RDX] << 32 | (u32)v->regs[REG_RAX];
 
-	if (!vcpu_insn_length(v, op_wrmsr, sizeof(op_wrmsr)))
+	if (!vcpu_insn_length(v, OP_WRMSR))
 		return;
 	if (msr_write(v, (u32)v->regs[REG_RCX], value))
 		vcpu_inject_gp(v, 0);
@@ -101,14 +100,14 @@ void hypercall(struct vcpu *v)
 
 static void exit_hypercall(struct vcpu *v)
 {
-	if (vcpu_insn_length(v, op_vmmcall, sizeof(op_vmmcall)))
+	if (vcpu_insn_length(v, OP_VMMCALL))
 		hypercall(v);
 }
 
 /* Guests written for the other vendor use its instruction, which is undefined here. */
 static void exit_ud(struct vcpu *v)
 {
-	if (vcpu_insn_length(v, op_vmcall, sizeof(op_vmcall)))
+	if (vcpu_insn_length(v, OP_VMCALL))
 		hypercall(v);
 	else
 		vcpu_inject_ud(v);
@@ -116,7 +115,7 @@ static void exit_ud(struct vcpu *v)
 
 static void exit_hlt(struct vcpu *v)
 {
-	if (!vcpu_insn_length(v, op_hlt, sizeof(op_hlt)))
+	if (!vcpu_insn_length(v, OP_HLT))
 		return;
 	vcpu_skip(v);
 	atomic_store(&v->activity, VCPU_HALTED);
@@ -181,7 +180,7 @@ static void exit_xsetbv(struct vcpu *v)
 	u64 value = v->regs[REG_RDX] << 32 | (u32)v->regs[REG_RAX];
 	struct vcpu_sregs s;
 
-	if (!vcpu_insn_length(v, op_xsetbv, sizeof(op_xsetbv)))
+	if (!vcpu_insn_length(v, OP_XSETBV))
 		return;
 	hvm->get_sregs(v, &s);
 	if (!(s.cr4 & CR4_OSXSAVE)) {
@@ -227,6 +226,7 @@ static bool cr4_write(struct vcpu *v, u64 value)
 	if ((value & ~cr4_allowed(&v->vm->cpuid)) || (!(value & CR4_PAE) && (s.efer & EFER_LMA)))
 		return false;
 	s.cr4 = value;
+	v->osxsave = value & CR4_OSXSAVE;
 	hvm->set_sregs(v, &s);
 	/* The processor would have flushed for itself: let every entry from here on do so. */
 	atomic_add(&v->vm->tlb_gen, 1);
@@ -262,8 +262,8 @@ static void exit_cr_write(struct vcpu *v)
 
 static void exit_cache(struct vcpu *v)
 {
-	if (vcpu_insn_length(v, op_wbinvd, sizeof(op_wbinvd)) ||
-	    vcpu_insn_length(v, op_invd, sizeof(op_invd)))
+	if (vcpu_insn_length(v, OP_WBINVD) ||
+	    vcpu_insn_length(v, OP_INVD))
 		vcpu_skip(v);
 }
 

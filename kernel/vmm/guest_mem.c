@@ -19,6 +19,8 @@
 #include "vmm/decode.h"
 #include "vmm/vm.h"
 
+#define GPTE_AD 0x60ul /* the processor sets these at will */
+
 /* ---- by guest-physical address ----------------------------------------------------------------- */
 
 /* The hva of @at, or 0 if it is no memory. */
@@ -142,70 +144,56 @@ int guest_write_virt(struct vcpu *v, u64 va, const void *from, size_t bytes)
 
 /* ---- instruction bytes ------------------------------------------------------------------------------- */
 
-/* Bits of control registers that change how rip is translated. */
-static u32 fetch_mode(const struct vcpu_sregs *s)
-{
-	return (s->cr0 & CR0_PG) | (s->cr4 & (CR4_PAE | CR4_PSE | CR4_SMEP | CR4_LA57)) |
-	       (s->efer & (EFER_LMA | EFER_NXE)) >> 10 | s->cpl << 2;
-}
-
-/* The hva of the page of code at linear @page, from the cache or by a walk; 0 if it is not there. */
-static noinline u64 fetch_page_walk(struct vcpu *v, const struct vcpu_sregs *s, u64 page)
+/* The hva of the page of code at linear @w->linear_rip's page @page, by a walk; 0 if it is not there. */
+static noinline u64 fetch_page_walk(struct vcpu *v, const struct vcpu_where *w, u64 page)
 {
 	struct pt_guest_result res;
+	struct vcpu_sregs s;
 
 	v->fetch.hva = 0;
-	if (walk(v, s, page, ACC_X | (s->cpl == 3 ? ACC_U : 0), &res))
+	hvm->get_sregs(v, &s);
+	if (walk(v, &s, page, ACC_X | (s.cpl == 3 ? ACC_U : 0), &res))
 		return 0;
 	u64 at = gpa_to_hva(v->vm, gpa(page_down(res.gpa.v)));
 	if (!at)
 		return 0;
 	v->fetch.page = page;
-	v->fetch.cr3 = s->cr3;
-	v->fetch.mode = fetch_mode(s);
+	v->fetch.cr3 = w->cr3;
+	v->fetch.mode = w->mode;
+	/* Without paging there is no entry to look at again; any readable word that stays will do. */
 	v->fetch.gpte_hva = 0;
-	v->fetch.hva = at;
-	if (s->cr0 & CR0_PG) {
+	if (s.cr0 & CR0_PG) {
 		v->fetch.gpte_hva = gpa_to_hva(v->vm, res.entry_at);
-		v->fetch.gpte = res.entry;
-		/* 32-bit tables have entries of 4 bytes: not cached, they are rare. */
-		if (!v->fetch.gpte_hva || !(s->cr4 & CR4_PAE))
-			v->fetch.hva = 0;
+		v->fetch.gpte = res.entry & ~GPTE_AD;
+		/* 32-bit tables have entries of 4 bytes: not kept, they are rare. */
+		if (!v->fetch.gpte_hva || !(s.cr4 & CR4_PAE))
+			return at;
 	}
+	v->fetch.hva = at;
 	return at;
 }
 
-static u64 fetch_page(struct vcpu *v, const struct vcpu_sregs *s, u64 page)
+static inline u64 fetch_page(struct vcpu *v, const struct vcpu_where *w, u64 page)
 {
-	if (likely(v->fetch.hva && v->fetch.page == page && v->fetch.cr3 == s->cr3 &&
-		   v->fetch.mode == fetch_mode(s))) {
-		u64 gpte;
-		if (!v->fetch.gpte_hva)
-			return v->fetch.hva;
-		if (uaccess_copy_from(&gpte, v->fetch.gpte_hva, 8) == 0 &&
-		    ((gpte ^ v->fetch.gpte) & ~0x60ul) == 0) /* but for accessed and dirty */
-			return v->fetch.hva;
-	}
-	return fetch_page_walk(v, s, page);
-}
+	u64 gpte;
 
-static u64 linear_rip(struct vcpu *v)
-{
-	struct segment cs;
-
-	hvm->get_segment(v, SEG_CS, &cs);
-	return cs.attr & SEG_ATTR_L ? v->rip : (u32)(cs.base + v->rip);
+	if (unlikely(!v->fetch.hva || v->fetch.page != page || v->fetch.cr3 != w->cr3 ||
+		     v->fetch.mode != w->mode))
+		return fetch_page_walk(v, w, page);
+	if (v->fetch.gpte_hva && (uaccess_load8(v->fetch.gpte_hva, &gpte) ||
+				  (gpte & ~GPTE_AD) != v->fetch.gpte))
+		return fetch_page_walk(v, w, page);
+	return v->fetch.hva;
 }
 
 unsigned int guest_fetch(struct vcpu *v, u8 to[16])
 {
-	struct vcpu_sregs s;
-	u64 at = linear_rip(v);
+	struct vcpu_where w;
 	unsigned int have = 0;
 
-	hvm->get_sregs(v, &s);
-	while (have < 15) {
-		u64 page = fetch_page(v, &s, page_down(at));
+	hvm->where(v, &w);
+	for (u64 at = w.linear_rip; have < 15;) {
+		u64 page = fetch_page(v, &w, page_down(at));
 		unsigned int n = MIN(15 - have, (unsigned int)(PAGE_SIZE - page_offset(at)));
 		if (!page || hva_read(to + have, hva(page + page_offset(at)), n))
 			break;
@@ -217,14 +205,13 @@ unsigned int guest_fetch(struct vcpu *v, u8 to[16])
 
 bool guest_fetch8(struct vcpu *v, u64 *bytes)
 {
-	struct vcpu_sregs s;
-	u64 at = linear_rip(v);
+	struct vcpu_where w;
 
-	if (page_offset(at) > PAGE_SIZE - 8)
+	hvm->where(v, &w);
+	if (unlikely(page_offset(w.linear_rip) > PAGE_SIZE - 8))
 		return false;
-	hvm->get_sregs(v, &s);
-	u64 page = fetch_page(v, &s, page_down(at));
-	return page && uaccess_copy_from(bytes, page + page_offset(at), 8) == 0;
+	u64 page = fetch_page(v, &w, page_down(w.linear_rip));
+	return page && uaccess_load8(page + page_offset(w.linear_rip), bytes) == 0;
 }
 
 unsigned int guest_insn_mode(struct vcpu *v)

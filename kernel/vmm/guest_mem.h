@@ -7,9 +7,7 @@
 
 #include "lib/compiler.h"
 #include "lib/types.h"
-#include "vmm/hvm.h"
-
-struct vcpu;
+#include "vmm/vcpu.h"
 
 /* guest_read, guest_write - Return 0; -EFAULT if part of it is not memory. */
 int must_check guest_read(struct vcpu *v, void *to, gpa_t from, size_t bytes);
@@ -30,5 +28,24 @@ unsigned int guest_fetch(struct vcpu *v, u8 to[16]);
 /* guest_fetch8 - the quick form: the 8 bytes at cs:rip, if they lie in one page that is at hand.
  * Return false otherwise: use guest_fetch. */
 bool guest_fetch8(struct vcpu *v, u64 *bytes);
+/* vcpu_insn_length - how long is the instruction that exited? @opcode, of @opcode_bytes, is what the
+ * exit reason says that it is; prefixes may stand before it. For processors that do not tell.
+ * Return true with v->exit.insn_bytes set; false if the bytes at rip are another instruction now
+ * (somebody wrote code meanwhile): change nothing, the guest is entered again. */
+bool vcpu_insn_length_slow(struct vcpu *v, u32 opcode, unsigned int opcode_bytes);
+
+static inline bool must_check vcpu_insn_length(struct vcpu *v, u32 opcode, unsigned int opcode_bytes)
+{
+	u64 word;
+
+	if (v->exit.insn_bytes)
+		return true;
+	if (likely(guest_fetch8(v, &word) && (word & ((1ull << 8 * opcode_bytes) - 1)) == opcode)) {
+		v->exit.insn_bytes = opcode_bytes; /* no prefix: the common case */
+		return true;
+	}
+	return vcpu_insn_length_slow(v, opcode, opcode_bytes);
+}
+
 /* guest_insn_mode - 16, 32 or 64 bit code (enum insn_mode). */
 unsigned int guest_insn_mode(struct vcpu *v);

@@ -29,6 +29,14 @@ struct vcpu_sregs {
 	u32 cpl;
 };
 
+/* Where the guest's program stands: all that matters for fetching its instruction, and no more, because
+ * it is asked on the way of every exit whose length the processor does not tell. */
+struct vcpu_where {
+	u64 linear_rip;
+	u64 cr3;
+	u32 mode; /* whatever else changes the translation of rip, packed: equal or not is all */
+};
+
 /* Why the guest stopped running. One record for every engine and vendor. */
 enum exit_reason {
 	EXIT_NONE,       /* nothing to do but the checks of the loop: interrupt, NMI, not entered */
@@ -95,6 +103,8 @@ struct hvm_ops {
 	 * => v's thread, interrupts on, preemption on */
 	void (*run)(struct vcpu *v);
 
+	/* where - what decides how the bytes at rip are found and read. */
+	void (*where)(struct vcpu *v, struct vcpu_where *w);
 	void (*get_sregs)(struct vcpu *v, struct vcpu_sregs *s);
 	void (*set_sregs)(struct vcpu *v, const struct vcpu_sregs *s); /* not cpl */
 	void (*get_segment)(struct vcpu *v, int seg, struct segment *s);
@@ -108,13 +118,12 @@ struct hvm_ops {
 	bool (*injection_pending)(const struct vcpu *v);
 	void (*nmi_unmask)(struct vcpu *v); /* at EXIT_IRET */
 	bool (*nmi_allowed)(const struct vcpu *v);
-	/* interrupt_allowed - IF set and no shadow of STI or MOV SS. */
+	/* interrupt_allowed - IF set and no shadow of STI or MOV SS, which ends with the instruction that
+	 * exited once rip has moved past it. */
 	bool (*interrupt_allowed)(const struct vcpu *v);
 	/* want_irq_window - exit with EXIT_IRQ_WINDOW as soon as an interrupt of @priority (vector / 16)
 	 * could be taken; 0: no longer. */
 	void (*want_irq_window)(struct vcpu *v, u8 priority);
-	/* insn_done - what else ends with an emulated instruction: the interrupt shadow. */
-	void (*insn_done)(struct vcpu *v);
 	/* watch_tpr - exit when the guest writes CR8: an interrupt waits for that. */
 	void (*watch_tpr)(struct vcpu *v, bool watch);
 	void (*set_tpr)(struct vcpu *v, u8 tpr);

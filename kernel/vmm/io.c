@@ -3,6 +3,7 @@
 #include "vmm/io.h"
 
 #include "lib/check.h"
+#include "lib/string.h"
 #include "vmm/vm.h"
 
 static void range_insert(struct io_range *ranges, u32 *nr, u32 max, struct io_range new)
@@ -22,10 +23,19 @@ static void range_insert(struct io_range *ranges, u32 *nr, u32 max, struct io_ra
 	      new.ops->name, ranges[at + 1].ops->name);
 }
 
+void io_bus_init(struct io_bus *bus)
+{
+	memset(bus, 0, sizeof(*bus));
+	memset(bus->first_in_block, IO_NO_RANGE, sizeof(bus->first_in_block));
+}
+
 void io_add_ports(struct io_bus *bus, u16 start, u32 nr, const struct io_ops *ops, void *dev)
 {
 	range_insert(bus->ports, &bus->nr_ports, IO_MAX_PORT_RANGES,
 		     (struct io_range){start, start + nr, ops, dev});
+	for (u32 i = bus->nr_ports; i-- > 0;)
+		for (u32 b = bus->ports[i].start >> 8; b <= (bus->ports[i].end - 1) >> 8; b++)
+			bus->first_in_block[b & 0xff] = i;
 }
 
 void io_add_mmio(struct io_bus *bus, u64 start, u64 bytes, const struct io_ops *ops, void *dev)
@@ -34,19 +44,13 @@ void io_add_mmio(struct io_bus *bus, u64 start, u64 bytes, const struct io_ops *
 		     (struct io_range){start, start + bytes, ops, dev});
 }
 
-static const struct io_range *range_find(const struct io_range *ranges, u32 nr, u64 at)
+/* The first of the @nr ranges from @r on that ends past @at, and so holds it or lies behind it; NULL if
+ * there is none. Boards have few devices: a short walk beats anything clever. */
+static const struct io_range *range_from(const struct io_range *r, u32 nr, u64 at)
 {
-	u32 low = 0;
-
-	while (nr > low) {
-		u32 mid = (low + nr) / 2;
-		if (at >= ranges[mid].end)
-			low = mid + 1;
-		else if (at < ranges[mid].start)
-			nr = mid;
-		else
-			return &ranges[mid];
-	}
+	for (; nr; r++, nr--)
+		if (at < r->end)
+			return r;
 	return NULL;
 }
 
@@ -69,57 +73,76 @@ static u64 all_ones(unsigned int bytes)
 	return bytes >= 8 ? ~0ull : (1ull << (8 * bytes)) - 1;
 }
 
-/* An access that no single range covers is cut into bytes, as a bus would. */
-static u64 access_read(struct vcpu *v, const struct io_range *ranges, u32 nr, u64 at,
-		       unsigned int bytes, bool mmio)
-{
-	const struct io_range *r = range_find(ranges, nr, at);
-	u64 value = 0;
+enum { IO_READ, IO_WRITE };
 
-	if (r && at + bytes <= r->end)
+static u64 range_access(struct vcpu *v, const struct io_range *r, u64 at, unsigned int bytes, u64 value,
+			int dir)
+{
+	if (dir == IO_READ)
 		return r->ops->read(v, r->dev, at - r->start, bytes) & all_ones(bytes);
-	if (!r && (bytes == 1 || !range_find(ranges, nr, at + bytes - 1))) {
+	r->ops->write(v, r->dev, at - r->start, bytes, value & all_ones(bytes));
+	return 0;
+}
+
+/* @r: the first range that ends past @at, or NULL. An access that straddles the edge of a range is cut
+ * into bytes, as a bus would. */
+static u64 bus_access(struct vcpu *v, const struct io_range *r, const struct io_range *end, u64 at,
+		      unsigned int bytes, u64 value, int dir, bool mmio)
+{
+	u64 result = 0;
+
+	if (likely(!r || at + bytes <= r->start)) {
 		count_stray(v->vm, at, mmio);
 		return all_ones(bytes);
 	}
-	for (unsigned int i = 0; i < bytes; i++)
-		value |= access_read(v, ranges, nr, at + i, 1, mmio) << (8 * i);
-	return value;
+	if (likely(at >= r->start && at + bytes <= r->end))
+		return range_access(v, r, at, bytes, value, dir);
+	for (unsigned int i = 0; i < bytes; i++) {
+		const struct io_range *next = range_from(r, end - r, at + i);
+		result |= bus_access(v, next, end, at + i, 1, value >> (8 * i), dir, mmio) << (8 * i);
+	}
+	return result;
 }
 
-static void access_write(struct vcpu *v, const struct io_range *ranges, u32 nr, u64 at,
-			 unsigned int bytes, u64 value, bool mmio)
+static u64 port_access(struct vcpu *v, u16 port, unsigned int bytes, u64 value, int dir)
 {
-	const struct io_range *r = range_find(ranges, nr, at);
+	const struct io_bus *bus = &v->vm->io;
+	const struct io_range *end = bus->ports + bus->nr_ports;
+	/* The last byte's block: an access may begin in a block before that of the range it touches. */
+	u32 first = bus->first_in_block[((port + bytes - 1) >> 8) & 0xff];
 
-	if (r && at + bytes <= r->end) {
-		r->ops->write(v, r->dev, at - r->start, bytes, value & all_ones(bytes));
-		return;
-	}
-	if (!r && (bytes == 1 || !range_find(ranges, nr, at + bytes - 1))) {
-		count_stray(v->vm, at, mmio);
-		return;
-	}
-	for (unsigned int i = 0; i < bytes; i++)
-		access_write(v, ranges, nr, at + i, 1, value >> (8 * i), mmio);
+	if (unlikely((port & 0xff) + bytes > 0x100))
+		first = MIN(first, bus->first_in_block[port >> 8]);
+	const struct io_range *r = NULL;
+	if (first != IO_NO_RANGE)
+		r = range_from(bus->ports + first, bus->nr_ports - first, port);
+	return bus_access(v, r, end, port, bytes, value, dir, false);
+}
+
+static u64 mmio_access(struct vcpu *v, u64 at, unsigned int bytes, u64 value, int dir)
+{
+	const struct io_bus *bus = &v->vm->io;
+
+	return bus_access(v, range_from(bus->mmio, bus->nr_mmio, at), bus->mmio + bus->nr_mmio, at, bytes,
+			  value, dir, true);
 }
 
 u64 io_port_read(struct vcpu *v, u16 port, unsigned int bytes)
 {
-	return access_read(v, v->vm->io.ports, v->vm->io.nr_ports, port, bytes, false);
+	return port_access(v, port, bytes, 0, IO_READ);
 }
 
 void io_port_write(struct vcpu *v, u16 port, unsigned int bytes, u64 value)
 {
-	access_write(v, v->vm->io.ports, v->vm->io.nr_ports, port, bytes, value, false);
+	port_access(v, port, bytes, value, IO_WRITE);
 }
 
 u64 io_mmio_read(struct vcpu *v, gpa_t at, unsigned int bytes)
 {
-	return access_read(v, v->vm->io.mmio, v->vm->io.nr_mmio, at.v, bytes, true);
+	return mmio_access(v, at.v, bytes, 0, IO_READ);
 }
 
 void io_mmio_write(struct vcpu *v, gpa_t at, unsigned int bytes, u64 value)
 {
-	access_write(v, v->vm->io.mmio, v->vm->io.nr_mmio, at.v, bytes, value, true);
+	mmio_access(v, at.v, bytes, value, IO_WRITE);
 }

@@ -27,11 +27,16 @@ struct io_range {
 #define IO_MAX_PORT_RANGES 24
 #define IO_MAX_MMIO_RANGES 12
 
+#define IO_NO_RANGE 0xff
+
 struct io_bus {
+	u8 first_in_block[256]; /* by port / 256: the first range that reaches there; IO_NO_RANGE */
 	u32 nr_ports, nr_mmio;
 	struct io_range ports[IO_MAX_PORT_RANGES]; /* sorted, disjoint */
 	struct io_range mmio[IO_MAX_MMIO_RANGES];
 };
+
+void io_bus_init(struct io_bus *bus);
 
 /* io_add_ports, io_add_mmio - CHECK that there is room and no overlap: the board is ours. */
 void io_add_ports(struct io_bus *bus, u16 start, u32 nr, const struct io_ops *ops, void *dev);

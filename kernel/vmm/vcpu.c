@@ -60,7 +60,7 @@ static void do_init(struct vcpu *v)
 {
 	hvm->vcpu_reset(v);
 	fpu_reset(&v->fpu);
-	v->uses_dr = false;
+	v->uses_dr = v->osxsave = false;
 	v->fetch.hva = 0;
 	lapic_reset(v->lapic);
 	atomic_store(&v->activity, VCPU_WAIT_SIPI);
@@ -248,45 +248,26 @@ void vcpu_destroy(struct vcpu *v)
 
 /* ---- what exit handlers need ------------------------------------------------------------------------------ */
 
-bool vcpu_insn_length(struct vcpu *v, const u8 *opcode, size_t opcode_bytes)
+bool vcpu_insn_length_slow(struct vcpu *v, u32 opcode, unsigned int opcode_bytes)
 {
-	union {
-		u64 word;
-		u8 bytes[16];
-	} code;
-	unsigned int have = 8;
+	u8 code[16];
+	u8 want[4] = {opcode, opcode >> 8, opcode >> 16, opcode >> 24};
+	unsigned int have = guest_fetch(v, code);
 
-	if (v->exit.insn_bytes)
-		return true;
-	if (unlikely(!guest_fetch8(v, &code.word)))
-		have = guest_fetch(v, code.bytes);
-	unsigned int length = insn_matches(code.bytes, have, guest_insn_mode(v), opcode, opcode_bytes);
-	if (unlikely(length == 0 && have == 8)) { /* many prefixes, or another instruction */
-		have = guest_fetch(v, code.bytes);
-		length = insn_matches(code.bytes, have, guest_insn_mode(v), opcode, opcode_bytes);
-	}
-	v->exit.insn_bytes = length;
-	return length != 0;
+	v->exit.insn_bytes = insn_matches(code, have, guest_insn_mode(v), want, opcode_bytes);
+	return v->exit.insn_bytes != 0;
 }
 
-void vcpu_advance(struct vcpu *v, u64 next_rip)
+void vcpu_step_ends(struct vcpu *v)
 {
-	v->rip = next_rip;
-	hvm->insn_done(v);
-	if (unlikely(v->rflags & (RFLAGS_TF | RFLAGS_RF))) {
-		if ((v->rflags & RFLAGS_TF) && !hvm->injection_pending(v))
-			hvm->inject_single_step(v);
-		v->rflags &= ~(u64)RFLAGS_RF;
-	}
+	if ((v->rflags & RFLAGS_TF) && !hvm->injection_pending(v))
+		hvm->inject_single_step(v);
+	v->rflags &= ~(u64)RFLAGS_RF;
 }
 
-void vcpu_skip(struct vcpu *v)
+void vcpu_skip_wrapped(struct vcpu *v, u64 next)
 {
-	u64 next = v->rip + v->exit.insn_bytes;
-
-	if (unlikely(next >> 32) && guest_insn_mode(v) != INSN_64)
-		next = (u32)next;
-	vcpu_advance(v, next);
+	vcpu_advance(v, guest_insn_mode(v) == INSN_64 ? next : (u32)next);
 }
 
 void vcpu_inject_ud(struct vcpu *v)
@@ -307,26 +288,4 @@ void vcpu_inject_pf(struct vcpu *v, u64 cr2, u32 error)
 	s.cr2 = cr2;
 	hvm->set_sregs(v, &s);
 	hvm->inject_exception(v, VEC_PF, true, error);
-}
-
-void vcpu_set_reg(struct vcpu *v, int reg, u64 value, unsigned int bytes)
-{
-	switch (bytes) {
-	case 1:
-		v->regs[reg] = (v->regs[reg] & ~0xffull) | (value & 0xff);
-		break;
-	case 2:
-		v->regs[reg] = (v->regs[reg] & ~0xffffull) | (value & 0xffff);
-		break;
-	case 4:
-		v->regs[reg] = (u32)value;
-		break;
-	default:
-		v->regs[reg] = value;
-	}
-}
-
-u64 vcpu_get_reg(const struct vcpu *v, int reg, unsigned int bytes)
-{
-	return bytes >= 8 ? v->regs[reg] : v->regs[reg] & ((1ull << (8 * bytes)) - 1);
 }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "cpu/fpu.h"
+#include "cpu/x86.h"
 #include "lib/atomic.h"
 #include "sched/thread.h"
 #include "sched/wait.h"
@@ -48,6 +49,7 @@ struct vcpu {
 	bool uses_dr;      /* [t] */
 	struct lapic *lapic; /* [o] */
 	void *hw;          /* [o] the vendor's state: struct svm_vcpu */
+	bool osxsave;      /* [t] CR4.OSXSAVE, for CPUID */
 	struct {           /* [t] where instruction bytes were found last (guest_mem.c) */
 		u64 page, cr3, hva, gpte_hva, gpte;
 		u32 mode;
@@ -67,15 +69,27 @@ void vcpu_destroy(struct vcpu *v);
 /* vcpu_request - set @bits and make @v look. => any context */
 void vcpu_request(struct vcpu *v, u32 bits);
 
-/* vcpu_skip - the instruction that exited is done: rip past it. @opcode: its opcode bytes, for
- * processors that do not tell lengths.
- * => may sleep (guest memory)
- * Return true; false if the bytes at rip are another instruction now (somebody wrote code meanwhile):
- * the caller must have changed nothing, and the guest is entered again. */
-bool must_check vcpu_insn_length(struct vcpu *v, const u8 *opcode, size_t opcode_bytes);
-void vcpu_skip(struct vcpu *v);
-/* vcpu_advance - as vcpu_skip, to @next_rip. */
-void vcpu_advance(struct vcpu *v, u64 next_rip);
+/* vcpu_skip - the instruction that exited, of v->exit.insn_bytes, is done: rip moves past it.
+ * vcpu_advance - the same, to @next_rip. */
+void vcpu_step_ends(struct vcpu *v);
+void vcpu_skip_wrapped(struct vcpu *v, u64 next);
+
+static inline void vcpu_advance(struct vcpu *v, u64 next_rip)
+{
+	v->rip = next_rip;
+	if (unlikely(v->rflags & (RFLAGS_TF | RFLAGS_RF)))
+		vcpu_step_ends(v);
+}
+
+static inline void vcpu_skip(struct vcpu *v)
+{
+	u64 next = v->rip + v->exit.insn_bytes;
+
+	if (unlikely(next >> 32))
+		vcpu_skip_wrapped(v, next);
+	else
+		vcpu_advance(v, next);
+}
 
 /* Exceptions for the guest. */
 enum { VEC_DE = 0, VEC_DB = 1, VEC_BP = 3, VEC_OF = 4, VEC_UD = 6, VEC_DF = 8, VEC_TS = 10, VEC_NP = 11,
@@ -85,5 +99,14 @@ void vcpu_inject_gp(struct vcpu *v, u32 error);
 void vcpu_inject_pf(struct vcpu *v, u64 cr2, u32 error);
 
 /* vcpu_set_reg - write @bytes of register @reg as x86 does: 4 bytes clear the upper half. */
-void vcpu_set_reg(struct vcpu *v, int reg, u64 value, unsigned int bytes);
-u64 vcpu_get_reg(const struct vcpu *v, int reg, unsigned int bytes);
+static inline void vcpu_set_reg(struct vcpu *v, int reg, u64 value, unsigned int bytes)
+{
+	u64 keep = bytes >= 4 ? 0 : ~0ull << (8 * bytes);
+
+	v->regs[reg] = (v->regs[reg] & keep) | (bytes >= 8 ? value : value & ~(~0ull << (8 * bytes)));
+}
+
+static inline u64 vcpu_get_reg(const struct vcpu *v, int reg, unsigned int bytes)
+{
+	return bytes >= 8 ? v->regs[reg] : v->regs[reg] & ~(~0ull << (8 * bytes));
+}

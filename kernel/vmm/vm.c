@@ -183,6 +183,7 @@ static int create_parts(struct vm *vm)
 	if (config->limit_bytes)
 		vm->mm->counter.limit = config->limit_bytes >> PAGE_SHIFT;
 	memslots_init(&vm->slots);
+	io_bus_init(&vm->io);
 	int err = add_memory(vm);
 	if (err)
 		return err;

@@ -189,12 +189,13 @@ static void calibrate(void)
 
 int guest_main(void)
 {
-	static const struct { const char *key; void (*run)(void); } rows[] = {
-		{"cpuid", bench_cpuid},       {"out", bench_out},
-		{"hypercall", bench_hypercall}, {"touch", bench_touch},
-		{"cr3", bench_cr3},           {"invlpg", bench_invlpg},
-		{"newpte", bench_newpte},     {"clearpte", bench_clearpte},
-		{"demand", bench_demand},
+	static const struct {
+		const char *key;
+		void (*run)(void);
+	} rows[] = {
+	    {"cpuid", bench_cpuid},   {"out", bench_out},           {"hypercall", bench_hypercall},
+	    {"touch", bench_touch},   {"cr3", bench_cr3},           {"invlpg", bench_invlpg},
+	    {"newpte", bench_newpte}, {"clearpte", bench_clearpte}, {"demand", bench_demand},
 	};
 	const char *only = guest_arg("only");
 

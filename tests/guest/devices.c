@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Do the board's ports and the local APIC's registers answer as drivers expect, by every kind of
- * instruction that drivers use? With board=qemu what a PC has and Neap's board has not, and the other
- * way round, is left out; `latch` there says that -device pc-testdev is present. */
+ * instruction that drivers use? With board=qemu what a PC has and Neap's board has not, and the
+ * other way round, is left out; `latch` there says that -device pc-testdev is present. */
 #include "apic.h"
 #include "guest.h"
 #include "paging.h"
@@ -28,12 +28,13 @@
 void outs_down(const void *from, u64 bytes, u16 port);
 void ins_down(void *to, u64 bytes, u16 port);
 
-#define READS(f) \
-	f(read_base) f(read_disp8) f(read_disp32) f(read_sib) f(read_sib_disp) f(read_no_base) \
-	f(read_r12) f(read_r13) f(read_rbp) f(read_to_r15) f(read_moffs) f(read_addr32) f(read_fs)
-#define WRITES(f) \
-	f(write_base) f(write_disp32) f(write_sib) f(write_no_base) f(write_r12) f(write_r13) \
-	f(write_from_r15) f(write_moffs) f(write_addr32) f(write_fs)
+#define READS(f)                                                                                   \
+	f(read_base) f(read_disp8) f(read_disp32) f(read_sib) f(read_sib_disp) f(read_no_base)     \
+	    f(read_r12) f(read_r13) f(read_rbp) f(read_to_r15) f(read_moffs) f(read_addr32)        \
+		f(read_fs)
+#define WRITES(f)                                                                                  \
+	f(write_base) f(write_disp32) f(write_sib) f(write_no_base) f(write_r12) f(write_r13)      \
+	    f(write_from_r15) f(write_moffs) f(write_addr32) f(write_fs)
 #define DECLARE_READ(name)  u64 name(void);
 #define DECLARE_WRITE(name) void name(u32 v);
 #define ENTRY(name)         {#name, name},
@@ -128,8 +129,8 @@ static void other_ports(void)
 	for (unsigned int i = 0; i < 256; i++)
 		out8(0x80, (u8)i);
 	report(true, "port 80 takes anything");
-	report(in8(UNCLAIMED) == 0xff && in16(UNCLAIMED) == 0xffff &&
-	       in32(UNCLAIMED) == 0xffffffff, "unclaimed ports read all ones");
+	report(in8(UNCLAIMED) == 0xff && in16(UNCLAIMED) == 0xffff && in32(UNCLAIMED) == 0xffffffff,
+	       "unclaimed ports read all ones");
 	out8(UNCLAIMED, 1);
 	out16(UNCLAIMED, 1);
 	out32(UNCLAIMED, 1);
@@ -174,7 +175,8 @@ static void string_ports(void)
 	page_map(TEST_VA, high + PAGE_SIZE, PTE_P | PTE_W);
 	page_map(TEST_VA + PAGE_SIZE, high, PTE_P | PTE_W);
 	__asm__ volatile("rep outsb" : "+S"(from), "+c"(nr) : "d"((u16)COM1) : "memory");
-	report(!nr && from == text + sizeof(text) - 1, "REP OUTSB leaves RCX 0, RSI behind the text");
+	report(!nr && from == text + sizeof(text) - 1,
+	       "REP OUTSB leaves RCX 0, RSI behind the text");
 	out16(FW_SELECT, FW_CFG_SIGNATURE);
 	nr = 4;
 	__asm__ volatile("rep insb" : "+D"(to), "+c"(nr) : "d"((u16)FW_DATA) : "memory");
@@ -217,7 +219,8 @@ static void string_faults(void)
 	       "REP OUTSB out of one: #PF at its start");
 	page_map(TEST_VA, (u64)ram_alloc(PAGE_SIZE, 0), PTE_P);
 	t = try_call(ins_unmapped, (void *)TEST_VA);
-	report(t.vector == VEC_PF && t.error == (PF_P | PF_W), "REP INSB into a read-only page: #PF");
+	report(t.vector == VEC_PF && t.error == (PF_P | PF_W),
+	       "REP INSB into a read-only page: #PF");
 }
 
 static void outs_lines(void)
@@ -233,7 +236,8 @@ static void apic_registers(void)
 
 	apic_on();
 	report(apic_id() == 0, "APIC: the boot CPU's ID is 0");
-	report((version & 0xf0) == 0x10 && (version >> 16 & 0xff) >= 3, "APIC: version %#x", version);
+	report((version & 0xf0) == 0x10 && (version >> 16 & 0xff) >= 3, "APIC: version %#x",
+	       version);
 	report((apic_read(APIC_SPIV) & 0x1ff) == 0x1ff, "APIC: SPIV reads back");
 	apic_write(APIC_LDR, 0x12000000);
 	report(apic_read(APIC_LDR) == 0x12000000, "APIC: LDR reads back");
@@ -250,8 +254,14 @@ static void apic_registers(void)
 
 static void apic_moves(void)
 {
-	static const struct { const char *name; u64 (*read)(void); } reads[] = {READS(ENTRY)};
-	static const struct { const char *name; void (*write)(u32 v); } writes[] = {WRITES(ENTRY)};
+	static const struct {
+		const char *name;
+		u64 (*read)(void);
+	} reads[] = {READS(ENTRY)};
+	static const struct {
+		const char *name;
+		void (*write)(u32 v);
+	} writes[] = {WRITES(ENTRY)};
 	u32 v = 0x10;
 
 	wrmsr(MSR_FS_BASE, APIC_BASE);

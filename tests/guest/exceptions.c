@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Do exceptions, software interrupts and self-sent interrupts arrive as on hardware, also when their
- * very delivery touches memory that nobody has touched before? `evict` says that the test device can
- * take pages away again. */
+/* Do exceptions, software interrupts and self-sent interrupts arrive as on hardware, also when
+ * their very delivery touches memory that nobody has touched before? `evict` says that the test
+ * device can take pages away again. */
 #include "apic.h"
 #include "guest.h"
 #include "paging.h"
@@ -15,8 +15,8 @@
 #define DR6_BS     (1u << 14)
 
 extern char step_nop[], step_nop_end[], step_cpuid[], step_cpuid_end[], step_out[], step_out_end[],
-	into_overflow[], into_overflow_end[], compat_exits[], compat_exits_end[], int3_here[],
-	int3_end[], icebp_here[], icebp_end[], int90_here[], int90_end[];
+    into_overflow[], into_overflow_end[], compat_exits[], compat_exits_end[], int3_here[],
+    int3_end[], icebp_here[], icebp_end[], int90_here[], int90_end[];
 void int_on_stack(u64 rsp);
 void halt_on(void);
 
@@ -42,7 +42,9 @@ static void read_address(void *at)
 static void stack_address(void *at)
 {
 	__asm__ volatile("push %%rbp; mov %0, %%rbp; mov (%%rbp), %%al; pop %%rbp"
-			 : : "r"(at) : "rax", "memory");
+			 :
+			 : "r"(at)
+			 : "rax", "memory");
 }
 
 static void load_selector(void *selector)
@@ -63,7 +65,10 @@ static void sse_divide(void *arg)
 
 	(void)arg;
 	__asm__ volatile("ldmxcsr %0; pcmpeqd %%xmm0, %%xmm0; pslld $25, %%xmm0; psrld $2, %%xmm0;"
-			 "xorps %%xmm1, %%xmm1; divss %%xmm1, %%xmm0" : : "m"(mxcsr) : "memory");
+			 "xorps %%xmm1, %%xmm1; divss %%xmm1, %%xmm0"
+			 :
+			 : "m"(mxcsr)
+			 : "memory");
 }
 
 static void x87_divide(void *arg)

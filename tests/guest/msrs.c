@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Does the hypervisor survive a guest that reads and writes MSRs of all kinds, and do other guests?
- * Four ranges of 8192: each MSR is read, written with its own value, with random ones, and put back.
- * seed=N changes the random ones. */
+ * Four ranges of 8192: each MSR is read, written with its own value, with random ones, and put
+ * back. seed=N changes the random ones. */
 #include "guest.h"
 #include "trap.h"
 #include "x86.h"
@@ -9,8 +9,8 @@
 #define RANGE  0x2000u
 #define VALUES 3
 
-/* What random values would take away from ourselves for good: the APIC (it can be turned off but not
- * on again) and long mode. */
+/* What random values would take away from ourselves for good: the APIC (it can be turned off but
+ * not on again) and long mode. */
 static bool is_own_ruin(u32 msr)
 {
 	return msr == MSR_APIC_BASE || msr == MSR_EFER;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Do the guest's own page tables mean what they mean on hardware: rights, #PF error codes and CR2,
- * accessed and dirty bits, INVLPG, CR3 and CR0.WP; and do a thousand random changes to them follow a
- * model? seed=N changes the random part. */
+ * accessed and dirty bits, INVLPG, CR3 and CR0.WP; and do a thousand random changes to them follow
+ * a model? seed=N changes the random part. */
 #include "paging.h"
 
 #include "guest.h"

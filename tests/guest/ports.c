@@ -10,7 +10,8 @@
 #define SKIP_MAX   32
 #define BUILTIN_NR 8
 
-/* Exit (QEMU's is four ports wide), reset control, i8042 commands, fast A20 and reset, ACPI power-off. */
+/* Exit (QEMU's is four ports wide), reset control, i8042 commands, fast A20 and reset, ACPI
+ * power-off. */
 static u16 skipped[SKIP_MAX] = {0xf4, 0xf5, 0xf6, 0xf7, 0xcf9, 0x64, 0x92, 0x604};
 static unsigned int skipped_nr = BUILTIN_NR;
 
@@ -28,7 +29,8 @@ static void skip_parse(void)
 			break;
 	}
 	if (at && *at) {
-		print("%s: skip= wants ports joined by +, %u at most\n", guest_name, SKIP_MAX - BUILTIN_NR);
+		print("%s: skip= wants ports joined by +, %u at most\n", guest_name,
+		      SKIP_MAX - BUILTIN_NR);
 		guest_exit(EXIT_USAGE);
 	}
 }

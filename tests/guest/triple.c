@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What becomes of a guest that triple-faults, by an exception with an empty IDT? It never returns. */
+/* What becomes of a guest that triple-faults, by an exception with an empty IDT? It never returns.
+ */
 #include "guest.h"
 #include "trap.h"
 

@@ -99,9 +99,12 @@ static void pf_storm(void)
 
 int guest_main(void)
 {
-	static const struct { const char *name; void (*run)(void); } kinds[] = {
-		{"ud", ud_storm}, {"db", db_storm}, {"watch", watch_storm},
-		{"ac", ac_storm}, {"pf", pf_storm},
+	static const struct {
+		const char *name;
+		void (*run)(void);
+	} kinds[] = {
+	    {"ud", ud_storm}, {"db", db_storm}, {"watch", watch_storm},
+	    {"ac", ac_storm}, {"pf", pf_storm},
 	};
 	const char *kind = guest_arg("kind");
 

@@ -2,8 +2,9 @@
 /* Does the hypervisor survive accesses past the end of RAM and across it?
  *
  * kind=beyond  plain moves past the end: reads give anything, writes go nowhere (default)
- * kind=cross   plain moves that begin in the last page of RAM and end past it
- * kind=wild    every other way to touch memory, there and across: the guest may be stopped */
+ * kind=cross   plain moves that begin in the last page of RAM and end past it; with `strict` the
+ * part in RAM must be right kind=wild    every other way to touch memory, there and across: the
+ * guest may be stopped */
 #include "guest.h"
 #include "trap.h"
 #include "x86.h"
@@ -14,7 +15,8 @@ static u64 end; /* of RAM */
 
 static void beyond(void)
 {
-	static const u64 offsets[] = {0, 8, 0x10, PAGE_SIZE - 8, PAGE_SIZE, 0x123450, FAR, FAR + 0x1000};
+	static const u64 offsets[] = {0,         8,        0x10, PAGE_SIZE - 8,
+				      PAGE_SIZE, 0x123450, FAR,  FAR + 0x1000};
 	u64 sum = 0;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(offsets); i++) {
@@ -26,7 +28,17 @@ static void beyond(void)
 		*(volatile u32 *)at = 3;
 		*(volatile u64 *)at = 4;
 	}
-	print("%s: first word past the end: %#lx, sum %#lx\n", guest_name, *(volatile u64 *)end, sum);
+	print("%s: first word past the end: %#lx, sum %#lx\n", guest_name, *(volatile u64 *)end,
+	      sum);
+}
+
+/* kept - what lies in RAM was read or written as on hardware; a failure only if `strict`. */
+static void kept(bool good, const char *what, unsigned int in)
+{
+	if (guest_arg("strict"))
+		report(good, "%s with %u in RAM", what, in);
+	else if (!good)
+		print("%s: %s with %u in RAM: not as on hardware\n", guest_name, what, in);
 }
 
 static void cross(void)
@@ -41,24 +53,25 @@ static void cross(void)
 
 		*last = old;
 		got = *at;
-		report((got & ~(~0ull << (8 * in))) == old >> (8 * (8 - in)),
-		       "8 bytes read with %u in RAM", in);
+		kept((got & ~(~0ull << (8 * in))) == old >> (8 * (8 - in)), "8 bytes read", in);
 		*at = ~0ull;
-		report((*last & mask) == mask && (*last | mask) == (old | mask),
-		       "8 bytes written with %u in RAM", in);
+		kept((*last & mask) == mask && (*last | mask) == (old | mask), "8 bytes written",
+		     in);
 	}
 	*(volatile u32 *)(end - 2) = 0x55667788;
-	report(*(volatile u16 *)(end - 2) == 0x7788, "4 bytes written with 2 in RAM");
+	kept(*(volatile u16 *)(end - 2) == 0x7788, "4 bytes written", 2);
 	*(volatile u16 *)(end - 1) = 0x99aa;
-	report(*(volatile u8 *)(end - 1) == 0xaa, "2 bytes written with 1 in RAM");
+	kept(*(volatile u8 *)(end - 1) == 0xaa, "2 bytes written", 1);
 }
 
-#define ACCESS(name, insn) \
-	static void name(void *at) \
-	{ \
-		u64 a = 0, c = 16, si = (u64)at, di = (u64)at; \
-		__asm__ volatile(insn : "+a"(a), "+c"(c), "+S"(si), "+D"(di) \
-				 : : "memory", "cc", "rbx", "rdx"); \
+#define ACCESS(name, insn)                                                                         \
+	static void name(void *at)                                                                 \
+	{                                                                                          \
+		u64 a = 0, c = 16, si = (u64)at, di = (u64)at;                                     \
+		__asm__ volatile(insn                                                              \
+				 : "+a"(a), "+c"(c), "+S"(si), "+D"(di)                            \
+				 :                                                                 \
+				 : "memory", "cc", "rbx", "rdx");                                  \
 	}
 ACCESS(movs, "rep movsq")
 ACCESS(stos, "rep stosb")
@@ -83,12 +96,30 @@ ACCESS(jump, "call *(%%rdi)")
 
 static void wild(void)
 {
-	static const struct { const char *name; void (*run)(void *at); } kinds[] = {
-		{"movs", movs}, {"stos", stos}, {"lods", lods}, {"cmps", cmps}, {"scas", scas},
-		{"xchg", xchg}, {"xadd", xadd}, {"cmpxchg", cmpxchg}, {"cmpxchg8b", cmpxchg8},
-		{"read-modify-write", rmw}, {"bits", bits}, {"signs", signs}, {"sse", sse},
-		{"x87", x87}, {"stack", stack}, {"push", push_mem}, {"ports", ports},
-		{"prefetch", prefetch}, {"tables", tables}, {"jump", jump},
+	static const struct {
+		const char *name;
+		void (*run)(void *at);
+	} kinds[] = {
+	    {"movs", movs},
+	    {"stos", stos},
+	    {"lods", lods},
+	    {"cmps", cmps},
+	    {"scas", scas},
+	    {"xchg", xchg},
+	    {"xadd", xadd},
+	    {"cmpxchg", cmpxchg},
+	    {"cmpxchg8b", cmpxchg8},
+	    {"read-modify-write", rmw},
+	    {"bits", bits},
+	    {"signs", signs},
+	    {"sse", sse},
+	    {"x87", x87},
+	    {"stack", stack},
+	    {"push", push_mem},
+	    {"ports", ports},
+	    {"prefetch", prefetch},
+	    {"tables", tables},
+	    {"jump", jump},
 	};
 	const char *only = guest_arg("only");
 

@@ -501,6 +501,8 @@ int secondary_fault(struct secondary *s, u64 at, unsigned int acc)
 		}
 		spin_unlock(&s->lock);
 		page_put(page.page);
+		if (again)
+			cpu_relax();
 	} while (again);
 	return 0;
 }

@@ -225,6 +225,16 @@ static void svm_get_sregs(struct vcpu *v, struct vcpu_sregs *s)
 				 .efer = b->efer & ~(u64)EFER_SVME, .cpl = b->cpl};
 }
 
+static void svm_where(struct vcpu *v, struct vcpu_where *w)
+{
+	const struct vmcb *b = vmcb_of(v);
+
+	w->linear_rip = b->cs.attr & SEG_ATTR_L ? v->rip : (u32)(b->cs.base + v->rip);
+	w->cr3 = b->cr3;
+	w->mode = (u32)((b->cr0 & CR0_PG) | (b->cr4 & (CR4_PAE | CR4_PSE | CR4_SMEP)) |
+			(b->efer & EFER_NXE) | (b->efer & EFER_LMA) >> 1 | b->cpl);
+}
+
 static void svm_set_sregs(struct vcpu *v, const struct vcpu_sregs *s)
 {
 	struct vmcb *b = vmcb_of(v);
@@ -311,7 +321,9 @@ static void svm_nmi_unmask(struct vcpu *v)
 
 static bool svm_interrupt_allowed(const struct vcpu *v)
 {
-	return (v->rflags & RFLAGS_IF) && !(vmcb_of(v)->interrupt_shadow & 1) &&
+	const struct vmcb *b = vmcb_of(v);
+
+	return (v->rflags & RFLAGS_IF) && !((b->interrupt_shadow & 1) && b->rip == v->rip) &&
 	       !svm_injection_pending(v);
 }
 
@@ -327,11 +339,6 @@ static void svm_want_irq_window(struct vcpu *v, u8 priority)
 	} else {
 		b->intercept1 &= ~INTERCEPT_VINTR;
 	}
-}
-
-static void svm_insn_done(struct vcpu *v)
-{
-	vmcb_of(v)->interrupt_shadow = 0;
 }
 
 static void svm_watch_tpr(struct vcpu *v, bool watch)
@@ -450,7 +457,10 @@ static void svm_run(struct vcpu *v)
 
 	b->rax = v->regs[REG_RAX];
 	b->rsp = v->regs[REG_RSP];
-	b->rip = v->rip;
+	if (b->rip != v->rip) {
+		b->rip = v->rip;
+		b->interrupt_shadow = 0; /* it ended with the instruction that we carried out */
+	}
 	b->rflags = v->rflags;
 	svm_enter(v->regs, s->vmcb_pa, host_save_pa[cpu->id]);
 	if (likely(b->exit_code != (u64)SVM_EXIT_INVALID)) {
@@ -476,6 +486,7 @@ const struct hvm_ops svm_ops = {
 	.vcpu_destroy = svm_vcpu_destroy,
 	.vcpu_reset = svm_vcpu_reset,
 	.run = svm_run,
+	.where = svm_where,
 	.get_sregs = svm_get_sregs,
 	.set_sregs = svm_set_sregs,
 	.get_segment = svm_get_segment,
@@ -489,7 +500,6 @@ const struct hvm_ops svm_ops = {
 	.nmi_unmask = svm_nmi_unmask,
 	.interrupt_allowed = svm_interrupt_allowed,
 	.want_irq_window = svm_want_irq_window,
-	.insn_done = svm_insn_done,
 	.watch_tpr = svm_watch_tpr,
 	.set_tpr = svm_set_tpr,
 	.get_tpr = svm_get_tpr,

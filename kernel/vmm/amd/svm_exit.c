@@ -116,6 +116,6 @@ void svm_exit_record(struct vcpu *v, struct svm_vcpu *s)
 			v->exit.reason = plain_reason(code);
 	}
 	/* Processors with nRIP save tell the length; zero elsewhere. */
-	if (b->next_rip > v->rip && b->next_rip - v->rip <= 15)
+	if (b->next_rip && b->next_rip - v->rip <= 15)
 		v->exit.insn_bytes = b->next_rip - v->rip;
 }

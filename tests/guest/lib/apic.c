@@ -10,7 +10,7 @@
 #define AP_PAGE     0x7000ul /* where the trampoline goes: SIPI vector 7 */
 #define AP_STACK    8192     /* ap_start.S shifts by 13 */
 #define AP_SPINS    200000000u
-#define SPACER      100000u  /* INIT needs to arrive before the SIPI; emulators take their time */
+#define SPACER      100000u /* INIT needs to arrive before the SIPI; emulators take their time */
 #define FW_SELECTOR 0x510
 #define FW_DATA     0x511
 

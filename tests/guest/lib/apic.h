@@ -51,8 +51,8 @@ bool apic_send(u32 icr);
 #define AP_MAX 31
 
 /* ap_start - INIT and SIPI to all other CPUs; each calls @fn(index) on a stack of its own, index 1
- * and up in order of arrival, and halts when it returns. Wait for @expected of them, a few seconds at
- * most; returns how many came. */
+ * and up in order of arrival, and halts when it returns. Wait for @expected of them, a few seconds
+ * at most; returns how many came. */
 unsigned int ap_start(void (*fn)(unsigned int index), unsigned int expected);
 
 /* fw_cfg: the few things that the board tells about itself. */

@@ -93,7 +93,7 @@ static void ram_parse(const struct multiboot_info *info)
 	take(info->mmap_addr, info->mmap_length);
 	for (u32 at = 0; at + sizeof(struct multiboot_mmap) <= info->mmap_length;) {
 		const struct multiboot_mmap *m =
-			(const void *)((unsigned long)info->mmap_addr + at);
+		    (const void *)((unsigned long)info->mmap_addr + at);
 
 		if (m->type == MMAP_RAM)
 			ram_add(m->base, m->base + m->bytes);
@@ -145,8 +145,7 @@ void boot_parse(unsigned long at)
 		memcpy(guest_cmdline, text, bytes);
 	}
 	if (info->flags & INFO_LOADER)
-		take(info->loader_name,
-		     strlen((const char *)(unsigned long)info->loader_name) + 1);
+		take(info->loader_name, strlen((const char *)(unsigned long)info->loader_name) + 1);
 	ram_parse(info);
 	modules_take(info);
 
@@ -195,9 +194,11 @@ u64 text_number(const char *text, const char **end)
 	}
 	switch (*text) {
 	case 'G':
-		v <<= 10; __attribute__((fallthrough));
+		v <<= 10;
+		__attribute__((fallthrough));
 	case 'M':
-		v <<= 10; __attribute__((fallthrough));
+		v <<= 10;
+		__attribute__((fallthrough));
 	case 'K':
 		v <<= 10;
 		text++;

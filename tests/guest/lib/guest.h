@@ -15,7 +15,8 @@ enum { EXIT_PASS = 0, EXIT_FAIL = 1, EXIT_USAGE = 2, EXIT_TRAP = 64 };
 
 /* guest_main - the guest; what it returns goes to guest_exit(). */
 int guest_main(void);
-/* guest_exit - end the VM with @code through the exit port, or stop for ever where there is none. */
+/* guest_exit - end the VM with @code through the exit port, or stop for ever where there is none.
+ */
 noreturn_fn void guest_exit(int code);
 
 /* --- boot.c: what the loader told --- */

@@ -38,11 +38,11 @@ void idt_load(const void *table, u16 bytes)
 static void gate_set(struct idt_gate *g, u64 entry, u8 type)
 {
 	*g = (struct idt_gate){
-		.offset_low = (u16)entry,
-		.selector = SEL_CODE64,
-		.type = type,
-		.offset_mid = (u16)(entry >> 16),
-		.offset_high = (u32)(entry >> 32),
+	    .offset_low = (u16)entry,
+	    .selector = SEL_CODE64,
+	    .type = type,
+	    .offset_mid = (u16)(entry >> 16),
+	    .offset_high = (u32)(entry >> 32),
 	};
 }
 
@@ -53,8 +53,8 @@ static void tss_init(void)
 	guest_tss.rsp[0] = (u64)(ring0_stack + sizeof(ring0_stack));
 	guest_tss.ist[0] = (u64)(double_fault_stack + sizeof(double_fault_stack));
 	guest_tss.io_map = sizeof(guest_tss);
-	guest_gdt[SEL_TSS / 8] = (sizeof(guest_tss) - 1) | (base & 0xffffff) << 16 |
-				 0x89ull << 40 | (base >> 24 & 0xff) << 56;
+	guest_gdt[SEL_TSS / 8] = (sizeof(guest_tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 |
+				 (base >> 24 & 0xff) << 56;
 	guest_gdt[SEL_TSS / 8 + 1] = base >> 32;
 	__asm__ volatile("ltr %w0" : : "r"(SEL_TSS));
 }
@@ -89,8 +89,8 @@ void trap_dispatch(struct trap_frame *f)
 	}
 	if (try_armed) {
 		try_armed = false;
-		try_result = (struct trap){f->vector, f->error, read_cr2(), f->rip, f->rflags,
-					   f->cs,     f->rsp};
+		try_result = (struct trap){f->vector, f->error, read_cr2(), f->rip,
+					   f->rflags, f->cs,    f->rsp};
 		f->rip = (u64)try_resume;
 		f->cs = SEL_CODE64;
 		f->rsp = try_rsp;

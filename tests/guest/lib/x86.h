@@ -154,16 +154,16 @@ static inline void wrmsr(u32 msr, u64 v)
 }
 
 /* READ_WRITE - read_NAME() and write_NAME() for a control or debug register. */
-#define READ_WRITE(name) \
-	static inline unsigned long read_##name(void) \
-	{ \
-		unsigned long v; \
-		__asm__ volatile("mov %%" #name ", %0" : "=r"(v) : : "memory"); \
-		return v; \
-	} \
-	static inline void write_##name(unsigned long v) \
-	{ \
-		__asm__ volatile("mov %0, %%" #name : : "r"(v) : "memory"); \
+#define READ_WRITE(name)                                                                           \
+	static inline unsigned long read_##name(void)                                              \
+	{                                                                                          \
+		unsigned long v;                                                                   \
+		__asm__ volatile("mov %%" #name ", %0" : "=r"(v) : : "memory");                    \
+		return v;                                                                          \
+	}                                                                                          \
+	static inline void write_##name(unsigned long v)                                           \
+	{                                                                                          \
+		__asm__ volatile("mov %0, %%" #name : : "r"(v) : "memory");                        \
 	}
 READ_WRITE(cr0)
 READ_WRITE(cr2)
