@@ -5,7 +5,8 @@
  * timer are read at the begin and at the end of one common interval, so that the wait is paid once. A
  * reading stands between two readings of the TSC; of several attempts the one with the narrowest
  * bracket counts, so that an interrupt of the emulator, or of firmware, in the middle of one does not
- * matter. How long the interval really was does not matter either.
+ * matter. How long the interval really was does not matter either, unless a counter wraps, as the 8254
+ * does after 55 ms: it then stands alone with its opinion, and the measurement is repeated.
  *
  * Sources: Intel 8254 data sheet; ACPI Specification, "Power Management Timer"; IA-PC HPET
  * Specification, "Register Overview". */
@@ -20,6 +21,7 @@
 
 #define INTERVAL_US 10000
 #define ATTEMPTS    8
+#define ROUNDS      3
 #define PIT_HZ      1193182
 #define PM_HZ       3579545
 #define NS_PER_S    1000000000ull
@@ -158,6 +160,8 @@ static void wait_interval(const struct reference *refs)
 
 static void measure(struct reference *refs)
 {
+	pit_start();
+	apic_timer_start_raw();
 	for (u32 i = 0; i < NR_REFS; i++)
 		if (refs[i].read)
 			refs[i].start = sample(&refs[i], &refs[i].tsc_start);
@@ -197,21 +201,20 @@ static u64 cpuid_tsc_hz(void)
 	return r.eax && r.ebx && r.ecx ? (u64)r.ecx * r.ebx / r.eax : 0;
 }
 
-static u32 collect(const struct reference *refs, struct opinion *out)
-{
-	u32 n = 0;
-	u64 hz = cpuid_tsc_hz();
+#define OPINIONS_MAX (1 + ROUNDS * REF_APIC)
 
+static void add_opinion(struct opinion *out, u32 *n, const char *name, u64 hz)
+{
 	if (hz >= TSC_HZ_MIN && hz <= TSC_HZ_MAX)
-		out[n++] = (struct opinion){"CPUID", hz};
-	for (u32 i = 0; i < REF_APIC; i++) {
-		if (!refs[i].read || !refs[i].ticks)
-			continue;
-		hz = refs[i].tsc_ticks * refs[i].hz / refs[i].ticks;
-		if (hz >= TSC_HZ_MIN && hz <= TSC_HZ_MAX)
-			out[n++] = (struct opinion){refs[i].name, hz};
-	}
-	return n;
+		out[(*n)++] = (struct opinion){name, hz};
+}
+
+static void collect(const struct reference *refs, struct opinion *out, u32 *n)
+{
+	for (u32 i = 0; i < REF_APIC; i++)
+		if (refs[i].read && refs[i].ticks)
+			add_opinion(out, n, refs[i].name,
+				    refs[i].tsc_ticks * refs[i].hz / refs[i].ticks);
 }
 
 static void sort(struct opinion *o, u32 n)
@@ -226,13 +229,18 @@ static void sort(struct opinion *o, u32 n)
 	}
 }
 
-/* decide - the best reference with which another agrees; else the median. */
-static u64 decide(struct opinion *o, u32 n)
+/* agreed - the first opinion, the best reference's if all is well, with which another agrees; 0: none. */
+static u64 agreed(const struct opinion *o, u32 n)
 {
 	for (u32 i = 0; i < n; i++)
 		for (u32 j = 0; j < n; j++)
 			if (j != i && agree(o[i].hz, o[j].hz))
 				return o[i].hz;
+	return 0;
+}
+
+static u64 median(struct opinion *o, u32 n)
+{
 	if (!n) {
 		printk("clock: no reference runs; 1 GHz is assumed\n");
 		return NS_PER_S;
@@ -241,6 +249,25 @@ static u64 decide(struct opinion *o, u32 n)
 	printk("clock: no two references agree; %lu kHz by %s, of %u\n", o[n / 2].hz / 1000,
 	       o[n / 2].name, n);
 	return o[n / 2].hz;
+}
+
+/* find_tsc_hz - measure until two opinions agree, of one reference at two times if need be. */
+static u64 find_tsc_hz(struct reference *refs)
+{
+	struct opinion opinions[OPINIONS_MAX];
+	u32 n = 0;
+
+	add_opinion(opinions, &n, "CPUID", cpuid_tsc_hz());
+	for (u32 round = 0; round < ROUNDS; round++) {
+		u64 hz;
+
+		measure(refs);
+		collect(refs, opinions, &n);
+		hz = agreed(opinions, n);
+		if (hz)
+			return hz;
+	}
+	return median(opinions, n);
 }
 
 static void set_tsc_hz(u64 hz)
@@ -258,7 +285,6 @@ void clock_calibrate(u16 pm, volatile void *hpet_base)
 		[REF_PIT] = {.name = "8254", .read = pit_read, .hz = PIT_HZ, .mask = 0xffff},
 		[REF_APIC] = {.name = "APIC", .read = apic_read, .mask = 0xffffffff},
 	};
-	struct opinion opinions[NR_REFS + 1];
 	u64 flags = irq_save(); /* a handler in the middle would only widen brackets */
 
 	tsc_base = rdtsc();
@@ -270,10 +296,7 @@ void clock_calibrate(u16 pm, volatile void *hpet_base)
 		refs[REF_HPET].hz = hpet_start();
 	if (refs[REF_HPET].hz)
 		refs[REF_HPET].read = hpet_read;
-	pit_start();
-	apic_timer_start_raw();
-	measure(refs);
-	set_tsc_hz(decide(opinions, collect(refs, opinions)));
+	set_tsc_hz(find_tsc_hz(refs));
 	if (refs[REF_APIC].tsc_ticks)
 		apic_timer_calibrated(refs[REF_APIC].ticks * tsc_hz / refs[REF_APIC].tsc_ticks);
 	irq_restore(flags);

@@ -7,7 +7,7 @@
 /* clock_calibrate - find the TSC's and the APIC timer's frequency. Several references are used, none
  * trusted alone: the 8254, the ACPI PM timer (@pm_port, 0 if absent), the HPET (@hpet, NULL if
  * absent), CPUID leaf 15h. Two that agree within 1 % decide; else the median, with one line.
- * => boot CPU, after apic_init; waits 10 ms */
+ * => boot CPU, after apic_init; waits 10 ms, three times if nothing agrees */
 void clock_calibrate(u16 pm_port, volatile void *hpet);
 u64 clock_tsc_hz(void);
 u64 clock_ns(void);

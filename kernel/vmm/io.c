@@ -108,15 +108,16 @@ static u64 port_access(struct vcpu *v, u16 port, unsigned int bytes, u64 value, 
 {
 	const struct io_bus *bus = &v->vm->io;
 	const struct io_range *end = bus->ports + bus->nr_ports;
-	/* The last byte's block: an access may begin in a block before that of the range it touches. */
-	u32 first = bus->first_in_block[((port + bytes - 1) >> 8) & 0xff];
+	/* An access may begin in the block before that of the range it touches. */
+	u32 last = bus->first_in_block[((port + bytes - 1) >> 8) & 0xff];
+	u32 first = MIN(last, bus->first_in_block[port >> 8]);
 
-	if (unlikely((port & 0xff) + bytes > 0x100))
-		first = MIN(first, bus->first_in_block[port >> 8]);
-	const struct io_range *r = NULL;
-	if (first != IO_NO_RANGE)
-		r = range_from(bus->ports + first, bus->nr_ports - first, port);
-	return bus_access(v, r, end, port, bytes, value, dir, false);
+	if (likely(first == IO_NO_RANGE)) {
+		count_stray(v->vm, port, false);
+		return all_ones(bytes);
+	}
+	return bus_access(v, range_from(bus->ports + first, bus->nr_ports - first, port), end, port, bytes,
+			  value, dir, false);
 }
 
 static u64 mmio_access(struct vcpu *v, u64 at, unsigned int bytes, u64 value, int dir)

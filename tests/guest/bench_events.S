@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The measured events, one function each: the TSC before, the event, the TSC after, and nothing that
- * a compiler could arrange differently. u64 event(rdi, rsi, rcx); event_empty is the harness alone. */
+/* The measured events, one function each: the TSC before, the event, the TSC after, and nothing
+ * that a compiler could arrange differently. u64 event(rdi, rsi, rdx), the third moved to R9 since
+ * RDTSC takes RDX; event_empty is the harness alone. */
 
 	.macro	EVENT name, insns
 	.globl	\name

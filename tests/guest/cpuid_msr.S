@@ -45,8 +45,8 @@ ymm_over_exits:
 	pop	%rbx
 	ret
 
-	/* x87_over_exits(in, out, nr) - in: control word (u16 at 0), MXCSR (u32 at 4), a double at 8;
-	 * out: the same, stored. */
+	/* x87_over_exits(in, out, nr) - in: control word (u16 at 0), MXCSR (u32 at 4), a double
+	 * at 8; out: the same, stored. */
 	.globl x87_over_exits
 x87_over_exits:
 	push	%rbx

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The local APIC's TPR, at FEE00080, by many forms of MOV; and string I/O with the direction flag as
- * the caller wants it. */
+/* The local APIC's TPR, at FEE00080, by many forms of MOV; and string I/O with the direction flag
+ * set. */
 
 	/* FORM - a function that starts with RCX = FEE00000, RDX = 0x20, RAX = all ones, the value
 	 * to write in EDI, and returns what it read in RAX. */

@@ -18,14 +18,16 @@ GUEST_ELFS  := $(GUEST_ALL:%=$(GUEST_OUT)/%.elf)
 
 GUEST_CFLAGS := -std=gnu11 -ffreestanding -O2 -g -Wall -Wextra -Werror -Wshadow -Wundef -Wvla \
 	-Wmissing-prototypes -Wstrict-prototypes -mgeneral-regs-only -fno-pic -fno-pie \
-	-ffunction-sections -fdata-sections -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none \
-	-I$(GUEST_DIR)/lib -MMD -MP
+	-ffunction-sections -fdata-sections -fno-stack-protector \
+	-fno-asynchronous-unwind-tables -fcf-protection=none -I$(GUEST_DIR)/lib -MMD -MP
 GUEST_CFLAGS64 := $(GUEST_CFLAGS) -m64 -mno-red-zone -mcmodel=small
 GUEST_CFLAGS32 := $(GUEST_CFLAGS) -m32
-GUEST_LDFLAGS  := -static -nostdlib --build-id=none --gc-sections -z max-page-size=4096 -z noexecstack
+GUEST_LDFLAGS  := -static -nostdlib --build-id=none --gc-sections -z max-page-size=4096 \
+	-z noexecstack
 
-GUEST_LIB64 := $(patsubst $(GUEST_DIR)/lib/%,$(GUEST_OBJ)/lib/%.o,$(filter-out %/bare32.c, \
-	$(wildcard $(GUEST_DIR)/lib/*.c))) $(patsubst %,$(GUEST_OBJ)/lib/%.S.o,start64 vectors ap_start)
+GUEST_LIB64 := $(filter-out bare32.c,$(notdir $(wildcard $(GUEST_DIR)/lib/*.c))) \
+	start64.S vectors.S ap_start.S
+GUEST_LIB64 := $(GUEST_LIB64:%=$(GUEST_OBJ)/lib/%.o)
 GUEST_LIB32 := $(patsubst %,$(GUEST_OBJ)/32/lib/%.o,start_bare32.S console.c boot.c bare32.c)
 
 GUEST_QUIET := $(if $(V),,@)
@@ -68,9 +70,11 @@ $(GUEST_OBJ)/$(1).elf64: $(2) $(GUEST_OBJ)/lib/$(3).o $(GUEST_LIB64) $(GUEST_OBJ
 		$$(filter %.o,$$^) -o $$@
 endef
 
-guest_objects = $(patsubst $(GUEST_DIR)/%,$(GUEST_OBJ)/%.o,$(wildcard $(1:%=$(GUEST_DIR)/%.[cS])))
+guest_sources = $(wildcard $(1:%=$(GUEST_DIR)/%.[cS]))
+guest_objects = $(patsubst $(GUEST_DIR)/%,$(GUEST_OBJ)/%.o,$(call guest_sources,$(1)))
 
-$(foreach g,$(GUEST_NAMES),$(eval $(call guest_link,$(g),$(call guest_objects,$(g)),start32.S,0x100000)))
+$(foreach g,$(GUEST_NAMES), \
+	$(eval $(call guest_link,$(g),$(call guest_objects,$(g)),start32.S,0x100000)))
 $(eval $(call guest_link,hello_low,$(call guest_objects,hello),start32.S,0x8000))
 $(eval $(call guest_link,hello_raw64,$(call guest_objects,hello),start_raw64.S,0x100000))
 
@@ -80,7 +84,8 @@ $(GUEST_OUT)/hello_raw64.elf: $(GUEST_OBJ)/hello_raw64.elf64
 
 $(GUEST_OUT)/hello32.elf: $(GUEST_OBJ)/32/hello32.c.o $(GUEST_LIB32) $(GUEST_OBJ)/guest-0x100000.ld
 	$(call guest_say,$@)
-	$(GUEST_QUIET)$(GUEST_LD) -m elf_i386 $(GUEST_LDFLAGS) -T $(lastword $^) $(filter %.o,$^) -o $@
+	$(GUEST_QUIET)$(GUEST_LD) -m elf_i386 $(GUEST_LDFLAGS) -T $(lastword $^) \
+		$(filter %.o,$^) -o $@
 
 # A loader that takes 32-bit ELF only does not mind 64-bit code in it.
 $(GUEST_OUT)/%.elf: $(GUEST_OBJ)/%.elf64

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the paging guest runs in ring 3, in a page of its own: each does one access and leaves by INT
- * 0x80 if that did not fault. */
+/* What the paging guest runs in ring 3, in a page of its own: each does one access and leaves by
+ * INT 0x80 if that did not fault. */
 	.text
 	.balign 4096
 	.globl user_page, user_read, user_write, user_fetch

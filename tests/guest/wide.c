@@ -2,9 +2,10 @@
 /* Does the hypervisor survive accesses past the end of RAM and across it?
  *
  * kind=beyond  plain moves past the end: reads give anything, writes go nowhere (default)
- * kind=cross   plain moves that begin in the last page of RAM and end past it; with `strict` the
- * part in RAM must be right kind=wild    every other way to touch memory, there and across: the
- * guest may be stopped */
+ * kind=cross   plain moves that begin in the last page of RAM and end past it;
+ *              `strict`: and the part in RAM must be right
+ * kind=wild    every other way to touch memory, there and across: the guest may be stopped;
+ *              only=NAME: one of them */
 #include "guest.h"
 #include "trap.h"
 #include "x86.h"

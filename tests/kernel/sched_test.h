@@ -27,5 +27,8 @@ void workers_join(u32 nr);
 /* watchdog_start - panic with the state of all threads unless watchdog_stop comes within two minutes. */
 void watchdog_start(const char *what);
 void watchdog_stop(void);
+/* test_goes_on - false once five seconds have passed since watchdog_start: on a loaded emulator of
+ * several CPUs each wake-up and each contended lock may take milliseconds. */
+bool test_goes_on(void);
 
 void busy_wait(u64 ns);

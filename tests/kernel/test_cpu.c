@@ -228,11 +228,14 @@ static u16 pit_channel2(void)
 	return low | inb(0x42) << 8;
 }
 
-/* The 8254 at 1193182 Hz, from FFFF down: 20 ms are 23864 ticks. */
-static void clock_runs_at_the_right_rate(void)
+/* The 8254 at 1193182 Hz, from FFFF down: it wraps after 54 ms. */
+#define PIT_WRAPS_NS 54000000
+
+/* wait_measured - wait for 20 ms; how long that was by our clock and by the 8254. */
+static void wait_measured(u64 *clock, u64 *pit)
 {
-	u64 flags = irq_save(), start, ns, spun;
-	u16 first, ticks;
+	u64 flags = irq_save(), start;
+	u16 first;
 
 	outb(0x61, (inb(0x61) & ~2) | 1);
 	outb(0x43, 0xb4);
@@ -241,17 +244,25 @@ static void clock_runs_at_the_right_rate(void)
 	first = pit_channel2();
 	start = clock_ns();
 	clock_spin_us(20000);
-	ns = clock_ns() - start;
-	ticks = first - pit_channel2();
+	*clock = clock_ns() - start;
+	*pit = (u16)(first - pit_channel2()) * 1000000000ull / 1193182;
 	irq_restore(flags);
-	spun = ticks * 1000000000ull / 1193182;
-	if (!ticks) {
-		report_skip("the clock agrees with the 8254", "there is none");
+}
+
+static void clock_runs_at_the_right_rate(void)
+{
+	u64 clock = 0, pit = 0;
+
+	/* A host that has other work may let us wait for longer than the 8254 can tell. */
+	for (u32 i = 0; i < 10 && (!clock || clock >= PIT_WRAPS_NS); i++)
+		wait_measured(&clock, &pit);
+	if (!pit || clock >= PIT_WRAPS_NS) {
+		report_skip("the clock agrees with the 8254", pit ? "too busy a host" : "there is none");
 		return;
 	}
-	report(ns >= 20000000, "a wait of 20 ms is not shorter (%lu ns)", ns);
-	report(distance(ns, spun) < ns / 25,
-	       "the clock agrees with the 8254: %lu ns, %lu ns", ns, spun);
+	report(clock >= 20000000, "a wait of 20 ms is not shorter (%lu ns)", clock);
+	report(distance(clock, pit) < clock / 20, "the clock agrees with the 8254: %lu ns, %lu ns",
+	       clock, pit);
 }
 
 static void clock_converts_both_ways(void)
@@ -268,7 +279,7 @@ static void clock_converts_both_ways(void)
 
 /* ---- calls -------------------------------------------------------------------------------------- */
 
-#define STORM_CALLS 25000
+#define STORM_CALLS 2500
 
 static u64 calls_run[MAX_CPUS]; /* by the CPU that runs it */
 static u64 calls_made[MAX_CPUS];

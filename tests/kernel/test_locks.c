@@ -20,16 +20,27 @@ static struct mutex mutex;
 static struct rwsem rwsem;
 static volatile u64 counter; /* under mutex; not atomic on purpose */
 
+static u64 workers_count(u32 nr)
+{
+	u64 sum = 0;
+
+	for (u32 i = 0; i < nr; i++)
+		sum += workers[i].count;
+	return sum;
+}
+
 static void mutex_user(void *arg)
 {
-	(void)arg;
-	for (u32 i = 0; i < NR_ROUNDS; i++) {
+	struct worker *w = arg;
+
+	for (u32 i = 0; i < NR_ROUNDS && test_goes_on(); i++) {
 		mutex_lock(&mutex);
 		u64 seen = counter;
 		if (i % 64 == 0)
 			thread_yield();
 		counter = seen + 1;
 		mutex_unlock(&mutex);
+		w->count++;
 	}
 }
 
@@ -40,8 +51,9 @@ static void test_mutex(void)
 	counter = 0;
 	workers_start(4, mutex_user);
 	workers_join(4);
-	report(counter == 4 * NR_ROUNDS, "a mutex keeps 4 threads apart: %lu of %u increments", counter,
-	       4 * NR_ROUNDS);
+	u64 increments = workers_count(4);
+	report(counter == increments, "a mutex keeps 4 threads apart: %lu of %lu increments", counter,
+	       increments);
 	report(mutex_trylock(&mutex), "and is free afterwards");
 	mutex_unlock(&mutex);
 	watchdog_stop();
@@ -52,8 +64,9 @@ static u32 nr_torn, nr_readers, most_readers;
 
 static void rwsem_writer(void *arg)
 {
-	(void)arg;
-	for (u32 i = 0; i < NR_ROUNDS / 10; i++) {
+	struct worker *w = arg;
+
+	for (u32 i = 0; i < NR_ROUNDS / 10 && test_goes_on(); i++) {
 		rwsem_write_lock(&rwsem);
 		pair[0]++;
 		if (i % 16 == 0)
@@ -62,13 +75,14 @@ static void rwsem_writer(void *arg)
 		if (atomic_load(&nr_readers))
 			atomic_add(&nr_torn, 1);
 		rwsem_write_unlock(&rwsem);
+		w->count++;
 	}
 }
 
 static void rwsem_reader(void *arg)
 {
 	(void)arg;
-	for (u32 i = 0; i < NR_ROUNDS / 4; i++) {
+	for (u32 i = 0; i < NR_ROUNDS / 4 && test_goes_on(); i++) {
 		rwsem_read_lock(&rwsem);
 		u32 n = atomic_add(&nr_readers, 1);
 		if (n > most_readers)
@@ -94,7 +108,7 @@ static void test_rwsem(void)
 	for (u32 i = 0; i < 6; i++)
 		worker_start_on(i, i < 2 ? rwsem_writer : rwsem_reader, 0, NULL);
 	workers_join(6);
-	report(nr_torn == 0 && pair[0] == 2 * (NR_ROUNDS / 10),
+	report(nr_torn == 0 && pair[0] == workers_count(2),
 	       "no reader of an rwsem sees a writer at work: %u times, %lu writes", nr_torn, pair[0]);
 	report(most_readers > 1, "readers read together: up to %u", most_readers);
 	report(!rwsem_is_held(&rwsem), "and it is free afterwards: state %#x", rwsem.state);
@@ -214,17 +228,18 @@ static u32 nr_locked;
 
 static void mutex_stubborn(void *arg)
 {
-	(void)arg;
-	for (u32 i = 0; i < 2000;) {
+	struct worker *w = arg;
+
+	while (w->count < 2000 && test_goes_on()) {
 		if (mutex_lock_killable(&mutex)) {
 			WRITE_ONCE(thread_current()->kill, false);
 			continue;
 		}
-		counter++;
-		if (i % 8 == 0)
+		counter = counter + 1;
+		if (w->count % 8 == 0)
 			thread_yield();
 		mutex_unlock(&mutex);
-		i++;
+		w->count++;
 	}
 	atomic_add(&nr_locked, 1);
 }
@@ -241,7 +256,8 @@ static void test_kill_storm(void)
 			(void)thread_sleep_ns(20000);
 	}
 	workers_join(4);
-	report(counter == 8000, "no wake-up is lost with killed waiters: %lu of 8000", counter);
+	report(counter == workers_count(4), "no wake-up is lost with killed waiters: %lu of %lu", counter,
+	       workers_count(4));
 	watchdog_stop();
 }
 
@@ -395,8 +411,6 @@ static void storm(void *arg)
 
 static void test_storm(void)
 {
-	u64 writes = 0;
-
 	watchdog_start("storm");
 	counter = nr_locked = 0;
 	pair[0] = 0;
@@ -404,8 +418,7 @@ static void test_storm(void)
 	workers_start(12, storm);
 	atomic_store(&storm_end, clock_ns() + 2000 * MS);
 	workers_join(12);
-	for (u32 i = 0; i < 12; i++)
-		writes += workers[i].count;
+	u64 writes = workers_count(12);
 	report(counter == nr_locked && pair[0] == writes,
 	       "12 threads in a storm of locks, sleeps and moves: %lu of %u, %lu of %lu", counter,
 	       nr_locked, pair[0], writes);

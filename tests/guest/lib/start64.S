@@ -61,7 +61,7 @@ guest_gdtr:
 	.word	guest_gdtr - guest_gdt - 1
 	.quad	guest_gdt
 
-	/* 4 GiB one to one. The upper levels carry the user bit, so that single pages may have it. */
+	/* 4 GiB one to one. The upper levels carry the user bit: single pages may have it. */
 	.balign 4096
 	.globl guest_pml4
 guest_pml4:

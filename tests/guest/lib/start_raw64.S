@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Raw ELF64 entry: long mode already, RDI = multiboot 1 information, the loader's own descriptor and
- * page tables, which we leave at once. */
+/* Raw ELF64 entry: long mode already, RDI = multiboot 1 information, the loader's own descriptor
+ * and page tables, which we leave at once. */
 
 	.section .text.start, "ax"
 	.code64
