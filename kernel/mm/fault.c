@@ -16,6 +16,8 @@
  *      it. Any other change of frame happens in a bracket, by way of none, and is flushed before the
  *      new frame can be reached (PROTOCOL.md 14).
  *  I3. A frame is cleared before its PTE is written, and its rmap, mapcount, refcount are set before too.
+ *  I4. The accessed bit of a zero-page PTE is never cleared, and begins clear. The processor sets it
+ *      before it caches the translation; so while it is clear no TLB has it, and nothing needs a flush.
  *
  * Locking: mmap_lock (read) > PT lock > rmap. No disk is waited for under either: frames are fetched,
  * and reclaimed, before (N5). */
@@ -100,7 +102,7 @@ static int map_zero(struct mm *mm, u64 *entry, struct mm_page *out)
 			page_get(zero_page);
 			tell(out, zero_page, false);
 		}
-		atomic_store(entry, page_to_phys(zero_page) | PTE_P | PTE_A | PTE_NX | PTE_ZERO);
+		atomic_store(entry, page_to_phys(zero_page) | PTE_P | PTE_NX | PTE_ZERO); /* I4 */
 		mm->nr_zero_mapped++;
 		mm->zero_faults++;
 		mm->faults++;
@@ -120,8 +122,8 @@ static int exchange_zero(struct mm *mm, u64 *entry, u64 at, struct page **frame,
 	race_point("fault.cow_before_exchange");
 	spin_lock(&mm->pt_lock);
 	if (likely(pte_is_zero(pte_read(entry)))) {
-		atomic_xchg(entry, 0);
-		if (!mutant("cow_no_flush"))
+		pte_t old = {atomic_xchg(entry, 0)};
+		if ((old.v & PTE_A) && !mutant("cow_no_flush"))
 			space_flush(&mm->space, at, at + PAGE_SIZE);
 		frame_map(mm, entry, at, frame, out);
 		mm->nr_zero_mapped--;

@@ -15,7 +15,8 @@
 
 struct zap {
 	struct mm *mm;
-	u64 first, next; /* what must be flushed */
+	u64 next;                   /* how far it came */
+	u64 flush_start, flush_end; /* what must be flushed */
 	u32 nr;
 	struct page *page[ZAP_BATCH];
 };
@@ -28,6 +29,13 @@ void mm_mark_dirty(pfn_t f)
 		page_set(p, PG_DIRTY);
 }
 
+static void flush_add(struct zap *z, u64 va)
+{
+	if (z->flush_start == z->flush_end)
+		z->flush_start = va;
+	z->flush_end = va + PAGE_SIZE;
+}
+
 /* zap_one - => PT lock */
 static int zap_one(void *ctx, u64 va, int level, u64 *entry)
 {
@@ -35,15 +43,16 @@ static int zap_one(void *ctx, u64 va, int level, u64 *entry)
 	pte_t old = {atomic_xchg(entry, 0)};
 
 	CHECK(level == 1, "mm %u: a leaf of level %d at %#lx", z->mm->id, level, va);
-	if (z->first == z->next)
-		z->first = va;
 	z->next = va + PAGE_SIZE;
 	if (pte_is_zero(old)) {
 		z->mm->nr_zero_mapped--;
+		if (old.v & PTE_A) /* else no TLB has it: I4 of fault.c */
+			flush_add(z, va);
 		return 0;
 	}
 
 	struct page *p = pfn_to_page(pte_pfn(old));
+	flush_add(z, va);
 	if (old.v & PTE_D)
 		mm_mark_dirty(pte_pfn(old));
 	rmap_remove(p, z->mm, hva(va));
@@ -55,12 +64,12 @@ static int zap_one(void *ctx, u64 va, int level, u64 *entry)
 /* zap_some - from @at on, until the batch is full or @end. Returns where to go on. */
 static u64 zap_some(struct mm *mm, u64 at, u64 end)
 {
-	struct zap z = {.mm = mm, .first = at, .next = at};
+	struct zap z = {.mm = mm};
 
 	spin_lock(&mm->pt_lock);
 	bool full = pt_for_each(&mm->pt, at, end, zap_one, &z);
-	if (z.first != z.next)
-		space_flush(&mm->space, z.first, z.next);
+	if (z.flush_start != z.flush_end)
+		space_flush(&mm->space, z.flush_start, z.flush_end);
 	spin_unlock(&mm->pt_lock);
 
 	for (u32 i = 0; i < z.nr; i++)

@@ -42,67 +42,129 @@ static u64 sign_extend(u64 value, unsigned int bytes)
 	return (u64)((s64)(value << shift) >> shift);
 }
 
-static bool store(struct vcpu *v, const struct insn *in, gpa_t at)
+/* The linear address of @in's memory operand. */
+static u64 operand_address(struct vcpu *v, const struct insn *in)
+{
+	bool stack = in->base == REG_RSP || in->base == REG_RBP;
+	int which = in->segment >= 0 ? in->segment : stack ? SEG_SS : SEG_DS;
+	bool flat = guest_insn_mode(v) == INSN_64;
+	u64 va = insn_effective_address(in, v->regs, v->rip + in->length);
+	struct segment seg;
+
+	hvm->get_segment(v, which, &seg);
+	if (flat && which < SEG_FS)
+		return va;
+	return flat ? va + seg.base : (u32)(va + seg.base);
+}
+
+/* A piece of an operand that lies in one page: memory or device. */
+static int piece_access(struct vcpu *v, gpa_t at, u8 *value, unsigned int bytes, bool write)
+{
+	u64 word = 0;
+
+	if (memslot_find(&v->vm->slots, gpa_to_gfn(at)))
+		return write ? guest_write(v, at, value, bytes) : guest_read(v, value, at, bytes);
+	if (write) {
+		memcpy(&word, value, bytes);
+		io_mmio_write(v, at, bytes, word);
+	} else {
+		word = io_mmio_read(v, at, bytes);
+		memcpy(value, &word, bytes);
+	}
+	return 0;
+}
+
+/* An operand of which one page at least is no memory, at @at. One that lies in a page is just that; one
+ * that crosses is cut at the page's end, and both translations are made before anything is done.
+ * Return 0; -EFAULT: a #PF was injected; -EIO: not to be carried out. */
+static int operand_access(struct vcpu *v, const struct insn *in, gpa_t at, u64 *value,
+			  unsigned int bytes, bool write)
+{
+	u64 va = operand_address(v, in);
+	unsigned int first = MIN(bytes, (unsigned int)(PAGE_SIZE - page_offset(va)));
+	gpa_t where[2] = {at, at};
+	u32 pfec;
+
+	if (first == bytes)
+		return piece_access(v, at, (u8 *)value, bytes, write);
+	for (int i = 0; i < 2; i++) {
+		u64 part = i ? va + first : va;
+		int err = guest_translate(v, part, write ? ACC_W : ACC_R, &where[i], &pfec);
+		if (err == -EFAULT)
+			vcpu_inject_pf(v, part, pfec);
+		if (err)
+			return err;
+	}
+	if (piece_access(v, where[0], (u8 *)value, first, write) ||
+	    piece_access(v, where[1], (u8 *)value + first, bytes - first, write))
+		return -EIO;
+	return 0;
+}
+
+/* What a move does: from where, to where, how wide. */
+struct move {
+	bool write;       /* to memory */
+	bool sign;        /* sign-extend to the register */
+	unsigned int bytes; /* in memory */
+	unsigned int reg_bytes;
+	int reg;          /* register; -1: the immediate */
+};
+
+/* Which move @in is; false if it is none of those that we know. */
+static bool move_decode(const struct insn *in, struct move *m)
 {
 	unsigned int bytes = in->opcode & 1 ? in->op_bytes : 1;
 
-	switch (in->opcode) {
+	*m = (struct move){.bytes = bytes, .reg_bytes = bytes, .reg = in->reg};
+	if (in->map == MAP_0F) { /* movzx, movsx */
+		m->bytes = in->opcode & 1 ? 2 : 1;
+		m->reg_bytes = in->op_bytes;
+		m->sign = in->opcode == 0xbe || in->opcode == 0xbf;
+		return in->opcode == 0xb6 || in->opcode == 0xb7 || m->sign;
+	}
+	switch (in->map == MAP_1 ? in->opcode : 0) {
 	case 0x88: /* mov r/m, r */
 	case 0x89:
-		io_mmio_write(v, at, bytes, reg_get(v, in, in->reg, bytes));
+		m->write = true;
+		return true;
+	case 0x8a: /* mov r, r/m */
+	case 0x8b:
 		return true;
 	case 0xc6: /* mov r/m, imm */
 	case 0xc7:
-		if (in->modrm & 0x38)
-			return false;
-		io_mmio_write(v, at, bytes, in->imm);
-		return true;
+		m->write = true;
+		m->reg = -1;
+		return !(in->modrm & 0x38);
 	case 0xa2: /* mov moffs, rax */
 	case 0xa3:
-		io_mmio_write(v, at, bytes, vcpu_get_reg(v, REG_RAX, bytes));
-		return true;
-	default:
-		return false;
-	}
-}
-
-static bool load_extended(struct vcpu *v, const struct insn *in, gpa_t at)
-{
-	unsigned int from = in->opcode & 1 ? 2 : 1;
-
-	switch (in->opcode) {
-	case 0xb6: /* movzx */
-	case 0xb7:
-		vcpu_set_reg(v, in->reg, io_mmio_read(v, at, from), in->op_bytes);
-		return true;
-	case 0xbe: /* movsx */
-	case 0xbf:
-		vcpu_set_reg(v, in->reg, sign_extend(io_mmio_read(v, at, from), from), in->op_bytes);
-		return true;
-	default:
-		return false;
-	}
-}
-
-static bool load(struct vcpu *v, const struct insn *in, gpa_t at)
-{
-	unsigned int bytes = in->opcode & 1 ? in->op_bytes : 1;
-
-	switch (in->opcode) {
-	case 0x8a: /* mov r, r/m */
-	case 0x8b:
-		reg_set(v, in, in->reg, io_mmio_read(v, at, bytes), bytes);
+		m->write = true;
+		m->reg = REG_RAX;
 		return true;
 	case 0xa0: /* mov rax, moffs */
 	case 0xa1:
-		vcpu_set_reg(v, REG_RAX, io_mmio_read(v, at, bytes), bytes);
+		m->reg = REG_RAX;
 		return true;
 	case 0x63: /* movsxd */
-		vcpu_set_reg(v, in->reg, sign_extend(io_mmio_read(v, at, 4), 4), in->op_bytes);
+		m->bytes = 4;
+		m->reg_bytes = in->op_bytes;
+		m->sign = true;
 		return true;
 	default:
 		return false;
 	}
+}
+
+static int move_execute(struct vcpu *v, const struct insn *in, const struct move *m, gpa_t at)
+{
+	u64 value = 0;
+
+	if (m->write)
+		value = m->reg < 0 ? in->imm : reg_get(v, in, m->reg, m->bytes);
+	int err = operand_access(v, in, at, &value, m->bytes, m->write);
+	if (err || m->write)
+		return err;
+	reg_set(v, in, m->reg, m->sign ? sign_extend(value, m->bytes) : value, m->reg_bytes);
+	return 0;
 }
 
 static void stop_unknown(struct vcpu *v, const u8 *code, unsigned int nr, gpa_t at)
@@ -136,15 +198,16 @@ void emulate_mmio(struct vcpu *v, gpa_t at)
 		stop_unknown(v, code, nr, at);
 		return;
 	}
-	bool done = false;
-	if (in.map == MAP_1)
-		done = write ? store(v, &in, at) : load(v, &in, at);
-	else if (in.map == MAP_0F && !write)
-		done = load_extended(v, &in, at);
-	if (!done) {
+	struct move m;
+	if (!move_decode(&in, &m) || m.write != write) {
 		stop_unknown(v, code, in.length, at);
 		return;
 	}
+	int err = move_execute(v, &in, &m, at);
+	if (err == -EIO)
+		stop_unknown(v, code, in.length, at);
+	if (err)
+		return;
 	v->exit.insn_bytes = in.length;
 	vcpu_skip(v);
 }

@@ -171,8 +171,7 @@ static void exit_irq_window(struct vcpu *v)
 static void exit_iret(struct vcpu *v)
 {
 	hvm->nmi_unmask(v);
-	if (atomic_load(&v->nmi_pending))
-		hvm->want_irq_window(v, 15);
+	atomic_or(&v->requests, VCPU_REQ_EVENT);
 }
 
 static void exit_xsetbv(struct vcpu *v)

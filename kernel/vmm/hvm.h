@@ -117,6 +117,8 @@ struct hvm_ops {
 	void (*inject_single_step)(struct vcpu *v); /* #DB with DR6.BS: an emulated step under TF */
 	bool (*injection_pending)(const struct vcpu *v);
 	void (*nmi_unmask)(struct vcpu *v); /* at EXIT_IRET */
+	/* want_nmi_window - exit with EXIT_IRET or EXIT_IRQ_WINDOW once an NMI could be taken. */
+	void (*want_nmi_window)(struct vcpu *v);
 	bool (*nmi_allowed)(const struct vcpu *v);
 	/* interrupt_allowed - IF set and no shadow of STI or MOV SS, which ends with the instruction that
 	 * exited once rip has moved past it. */

@@ -32,14 +32,12 @@ void vcpu_request(struct vcpu *v, u32 bits)
 /* Deliver one event if the guest can take one now; else arrange to be told when it can. */
 static void deliver_events(struct vcpu *v)
 {
-	u8 priority = 0;
-
 	if (atomic_load(&v->nmi_pending)) {
 		if (hvm->nmi_allowed(v)) {
 			atomic_store(&v->nmi_pending, false);
 			hvm->inject_nmi(v);
 		} else {
-			priority = 15;
+			hvm->want_nmi_window(v);
 		}
 	}
 	u8 tpr = hvm->get_tpr(v);
@@ -50,7 +48,7 @@ static void deliver_events(struct vcpu *v)
 	}
 	/* What still waits needs a window, or that the task priority falls. */
 	vector = lapic_pending(v->lapic, tpr);
-	hvm->want_irq_window(v, MAX(priority, (u8)(vector >> 4)));
+	hvm->want_irq_window(v, vector >> 4);
 	hvm->watch_tpr(v, !vector && lapic_pending(v->lapic, 0));
 }
 

@@ -16,7 +16,7 @@
 #define LOOKER     NR_TOUCHER
 #define ZAPPER     (NR_TOUCHER + 1)
 #define NR_ACTORS  (NR_TOUCHER + 2)
-#define ROUNDS     6000u
+#define RUN_NS     (1500 * 1000 * 1000ull)
 
 static struct mm *mm;
 static u64 base;
@@ -71,12 +71,12 @@ static void toucher(void *arg)
 {
 	static u64 last[NR_TOUCHER][PAGES];
 	struct worker *me = arg;
-	u64 chance = me->index + 1, v;
+	u64 chance = me->index + 1, end = clock_ns() + RUN_NS, v;
 
 	thread_use_space(mm, &mm->space);
 	for (u32 i = 0; i < PAGES; i++)
 		last[me->index][i] = 0;
-	for (u32 n = 1; n <= ROUNDS; n++) {
+	for (u64 n = 1; clock_ns() < end; n++) {
 		u32 page = random_next(&chance) % PAGES;
 		u64 *mine = &last[me->index][page];
 

@@ -387,7 +387,7 @@ static void test_hooks(void)
 	for (u32 i = 0; i < 4; i++)
 		worker_start_on(i, hooked, 0, &hooks);
 	workers_join(4);
-	report(nr_outside == 0 && !workers[0].inside && workers[0].count > 50,
+	report(nr_outside == 0 && !workers[0].inside && workers[0].count > 10,
 	       "switch_in and switch_out alternate: %lu pairs", workers[0].count);
 	watchdog_stop();
 }
@@ -406,7 +406,7 @@ static void space_user(void *arg)
 		if (this_cpu()->space != s || !(atomic_load(&s->active) & 1ull << cpu_id()))
 			atomic_add(&nr_wrong_space, 1);
 		preempt_enable();
-		if (given % 8 == 0)
+		if (i % 8 == 0)
 			(void)thread_sleep_ns(20000);
 		else
 			thread_yield();

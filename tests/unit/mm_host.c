@@ -174,6 +174,7 @@ void space_switch(struct cpu_space *s)
 
 void space_flush(struct cpu_space *s, u64 start, u64 end)
 {
+	host_cpu->tlb_flushes++;
 	for (u64 mask = atomic_load(&s->active); mask; mask &= mask - 1) {
 		struct softmmu *m = &processor[__builtin_ctzll(mask)].mmu;
 

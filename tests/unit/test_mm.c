@@ -199,6 +199,23 @@ static void mutant_cow_no_flush_is_caught(void **state)
 	assert_false(others_see_a_copy_on_write());
 }
 
+/* I4 of fault.c: what only a secondary MMU read is in no TLB of ours. */
+static void what_no_tlb_has_is_not_flushed(void **state)
+{
+	u64 v, flushes = host_cpu->tlb_flushes;
+
+	(void)state;
+	secondary_init(&sec, mm, base);
+	for (u32 i = 0; i < 8; i++)
+		assert_int_equal(secondary_load(&sec, at(i), &v), 0);
+	for (u32 i = 0; i < 4; i++)
+		assert_int_equal(secondary_store(&sec, at(i), 1), 0);
+	zap_locked(4, 8);
+	assert_int_equal(host_cpu->tlb_flushes, flushes);
+	zap_locked(0, 1);
+	assert_int_equal(host_cpu->tlb_flushes, flushes + 1);
+}
+
 static void zapping_forgets_contents_everywhere(void **state)
 {
 	u64 v;
@@ -798,6 +815,7 @@ int main(void)
 		mm_test(first_write_gets_a_zeroed_frame),
 		mm_test(zero_page_is_replaced_with_a_flush),
 		mm_test(mutant_cow_no_flush_is_caught),
+		mm_test(what_no_tlb_has_is_not_flushed),
 		mm_test(zapping_forgets_contents_everywhere),
 		mm_test(every_failed_allocation_leaves_nothing),
 		mm_test(mm_creation_can_fail_anywhere),

@@ -170,7 +170,7 @@ static void svm_vcpu_reset(struct vcpu *v)
 	b->interrupt_shadow = 0;
 	b->virq = VIRQ_MASKING;
 	b->intercept1 &= ~(INTERCEPT_VINTR | INTERCEPT_IRET);
-	s->nmi_masked = false;
+	s->nmi_masked = s->stepping = false;
 	s->nmi_iret_rip = 0;
 	memset(v->regs, 0, sizeof(v->regs));
 	v->regs[REG_RDX] = v->vm->cpuid.basic[1].eax;
@@ -317,6 +317,19 @@ static void svm_nmi_unmask(struct vcpu *v)
 	s->vmcb->intercept1 &= ~INTERCEPT_IRET;
 	s->nmi_masked = false;
 	s->nmi_iret_rip = v->rip;
+}
+
+/* While the handler runs, its IRET exits. Where only the IRET itself or an interrupt shadow stands in the
+ * way, one single step over it is all that is needed; #DB exits always. */
+static void svm_want_nmi_window(struct vcpu *v)
+{
+	struct svm_vcpu *s = v->hw;
+
+	if (s->nmi_masked || s->stepping)
+		return;
+	s->stepping = true;
+	s->guest_tf = v->rflags & RFLAGS_TF;
+	v->rflags |= RFLAGS_TF;
 }
 
 static bool svm_interrupt_allowed(const struct vcpu *v)
@@ -498,6 +511,7 @@ const struct hvm_ops svm_ops = {
 	.injection_pending = svm_injection_pending,
 	.nmi_allowed = svm_nmi_allowed,
 	.nmi_unmask = svm_nmi_unmask,
+	.want_nmi_window = svm_want_nmi_window,
 	.interrupt_allowed = svm_interrupt_allowed,
 	.want_irq_window = svm_want_irq_window,
 	.watch_tpr = svm_watch_tpr,

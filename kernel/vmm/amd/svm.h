@@ -16,6 +16,8 @@ struct svm_vcpu {
 	u32 asid;           /* [t] the slot it had last, on some CPU: a hint */
 	bool nmi_masked;    /* [t] until its handler's IRET */
 	u64 nmi_iret_rip;   /* [t] that IRET, while it has not yet executed */
+	bool stepping;      /* [t] TF is ours: one instruction, then the NMI */
+	bool guest_tf;      /* [t] what TF was before */
 };
 
 /* What decides whether this processor's SVM can be used. */

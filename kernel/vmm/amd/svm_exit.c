@@ -30,9 +30,29 @@ static void record_npf(struct vcpu *v, const struct vmcb *b)
 	v->exit.mmu.in_walk = info & NPF_WALK;
 }
 
-static void record_exception(struct vcpu *v, const struct vmcb *b)
+/* The end of our own single step (svm_want_nmi_window); the guest sees nothing of it. */
+static void record_step(struct vcpu *v, struct svm_vcpu *s)
 {
+	s->stepping = false;
+	s->nmi_iret_rip = 0;
+	if (!s->guest_tf) {
+		/* An instruction that loads RFLAGS has cleared it already; others have not. */
+		v->rflags &= ~(u64)RFLAGS_TF;
+		s->vmcb->dr6 &= ~(1ul << 14);
+	}
+	v->exit.reason = EXIT_IRQ_WINDOW;
+}
+
+static void record_exception(struct vcpu *v, struct svm_vcpu *s)
+{
+	const struct vmcb *b = s->vmcb;
 	u8 vector = b->exit_code - SVM_EXIT_EXCP0;
+
+	if (vector == VEC_DB && s->stepping) {
+		record_step(v, s);
+		if (!s->guest_tf)
+			return;
+	}
 
 	v->exit.reason = vector == VEC_UD ? EXIT_UD : EXIT_EXCEPTION;
 	v->exit.exception.vector = vector;
@@ -109,7 +129,7 @@ void svm_exit_record(struct vcpu *v, struct svm_vcpu *s)
 		break;
 	default:
 		if (code >= SVM_EXIT_EXCP0 && code <= SVM_EXIT_EXCP31)
-			record_exception(v, b);
+			record_exception(v, s);
 		else if (code >= SVM_EXIT_DR0_READ && code <= SVM_EXIT_DR15_WRITE)
 			v->exit.reason = EXIT_DR;
 		else
