@@ -101,6 +101,14 @@ static void options_parse(const char *cmdline)
 			       kv.value ? (int)kv.value_len : 0, kv.value ? kv.value : "");
 }
 
+/* The structure that GRUB left is ours to write. */
+static void boot_strings_unescape(void)
+{
+	mb2_unescape((char *)(u64)boot.cmdline);
+	for (u32 i = 0; i < boot.nr_modules; i++)
+		mb2_unescape((char *)(u64)boot.modules[i].string);
+}
+
 /* ---- the board ---------------------------------------------------------------------------------------- */
 
 static struct spinlock console_spin = SPINLOCK_INIT(RANK_CONSOLE);
@@ -303,6 +311,7 @@ void kernel_entry(u32 magic, u64 info_phys)
 	panic_set_exit(panic_exit);
 	if (!known || mb2_parse(phys_to_virt(info_phys), MIB(1), &boot))
 		panic("not started by a multiboot2 loader: boot the ISO with GRUB");
+	boot_strings_unescape();
 	options_parse(boot.cmdline);
 	mutant_select(options.mutant);
 	trace_errors_print(options.trace_errors);

@@ -238,3 +238,18 @@ int mb2_parse(const void *info, size_t max_bytes, struct boot_info *out)
 	}
 	return trace(-EINVAL); /* no end tag: cut off */
 }
+
+void mb2_unescape(char *string)
+{
+	char *to = string;
+
+	for (const char *from = string; *from; from++) {
+		if (*from == '\\' && (from[1] == '\\' || from[1] == '\'' || from[1] == '"'))
+			from++;
+		else if (*from == '"')
+			continue;
+		*to++ = *from;
+	}
+	if (*to)
+		*to = 0; /* only what changed: an empty string may be a constant */
+}

@@ -81,3 +81,7 @@ struct boot_info {
  * Return 0; -EINVAL if the structure is damaged or longer than @max_bytes: then *@out is not to be
  * used. Tags of unknown type are skipped; of single tags that come twice the later counts. */
 int must_check mb2_parse(const void *info, size_t max_bytes, struct boot_info *out);
+
+/* mb2_unescape - undo in place what GRUB did to the words of a command line: one backslash before
+ * each of \ ' " goes, and so do the double quotes around words that hold a space. => once a string */
+void mb2_unescape(char *string);

@@ -399,6 +399,26 @@ static void random_bytes_stay_inside(void **state)
 	}
 }
 
+static void unescaped(const char *from, const char *to)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%s", from);
+	mb2_unescape(text);
+	assert_string_equal(text, to);
+}
+
+static void escapes_go(void **state)
+{
+	(void)state;
+	mb2_unescape((char *)(uintptr_t) ""); /* a constant: nothing is written */
+	unescaped("vm=a mem=1M -- x", "vm=a mem=1M -- x");
+	unescaped("a\\\\b\\'c\\\"d", "a\\b'c\"d");
+	unescaped("\"two words\" one", "two words one");
+	unescaped("ends in \\", "ends in \\");
+	unescaped("a\\nb", "a\\nb");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -412,6 +432,7 @@ int main(void)
 		cmocka_unit_test(truncation_is_refused),
 		cmocka_unit_test(random_damage_stays_inside),
 		cmocka_unit_test(random_bytes_stay_inside),
+		cmocka_unit_test(escapes_go),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
