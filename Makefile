@@ -57,7 +57,8 @@ sources := $(if $(REPLACE),$(filter-out $(replaced),$(sources)) \
 	$(word 2,$(subst :, ,$(REPLACE))),$(sources))
 objects := $(patsubst %,$(OUT)/obj/%.o,$(sources))
 
-.PHONY: all kernel guests run test check bench lint size debug help clean deps-% audit-selftest
+.PHONY: all kernel guests run test check bench lint size debug help clean audit-selftest \
+	deps-build deps-run deps-test deps-debug
 
 all: kernel guests
 
@@ -104,8 +105,12 @@ $(OUT)/neap.sym: $(OUT)/neap.elf
 compile_commands.json: $(objects:%.o=%.d)
 	$(Q)$(PYTHON) tools/compdb.py '$(CC) $(CFLAGS)' $(filter %.c,$(sources)) > $@
 
-deps-%:
-	$(Q)tools/deps $*
+deps-build: DEPS_GROUPS = build
+deps-run: DEPS_GROUPS = build run
+deps-test: DEPS_GROUPS = build run test
+deps-debug: DEPS_GROUPS = build run debug
+deps-build deps-run deps-test deps-debug:
+	$(Q)tools/deps $(DEPS_GROUPS)
 
 run: deps-run
 	$(Q)$(MAKE) --no-print-directory all

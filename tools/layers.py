@@ -32,8 +32,8 @@ KNOWN_TO_BOOT = ["lib/", "cpu/", "boot/"]
 VENDORS = ["vmm/amd/", "vmm/intel/"]
 VENDOR_CHOICE = "kernel/vmm/hvm.c"
 
-# The compiler's own headers, which need no library; assert.h for static_assert alone.
-FREESTANDING = ["assert.h", "float.h", "limits.h", "stdalign.h", "stdarg.h", "stdbool.h",
+# The compiler's own headers, which need no library.
+FREESTANDING = ["float.h", "limits.h", "stdalign.h", "stdarg.h", "stdbool.h",
                 "stddef.h", "stdint.h", "stdnoreturn.h"]
 
 CFLAGS = ("-std=gnu11 -ffreestanding -Wall -Wextra -Werror -Wshadow -Wundef -Wvla"

@@ -330,7 +330,7 @@ void clock_spin_us(u32 us)
 
 	if (!tsc_hz) { /* not yet calibrated: a read of this port takes a microsecond at least */
 		while (us--)
-			inb(0x80);
+			(void)inb(0x80);
 		return;
 	}
 	while (rdtsc() - start < ticks)

@@ -2,7 +2,7 @@
 /* What we ask of gcc and clang beyond ISO C11. */
 #pragma once
 
-#include <assert.h> /* static_assert */
+#define static_assert _Static_assert /* C11; <assert.h> is not for freestanding code */
 
 #define must_check      __attribute__((warn_unused_result))
 #define noreturn_fn     __attribute__((noreturn))

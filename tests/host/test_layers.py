@@ -116,12 +116,13 @@ class PlantedTest(HostTest):
 class SizeTest(HostTest):
     def test_counts_and_budget(self):
         root = self.dir / "tree"
-        self.file("tree/kernel/main.c", b"a\nb\n")
+        self.file("tree/kernel/main.c", b"/* two\nlines */\n\na; /* c */\nb = \"/*\";\n// x\n")
         self.file("tree/kernel/mm/page.c", b"x\n" * 4000)
         self.file("tree/drivers/font.txt", b"x\n" * 30000)
         self.file("tree/tests/unit/test.c", b"x\n" * 30000)
-        files, lines = size.count(root)
+        files, lines, physical = size.count(root)
         self.assertEqual(dict(lines), {"kernel": 2, "kernel/mm": 4000})
+        self.assertEqual(dict(physical), {"kernel": 6, "kernel/mm": 4000})
         self.assertEqual(dict(files), {"kernel": 1, "kernel/mm": 1})
         self.assertEqual(self.command(root), 0)
         self.file("tree/kernel/notifier/notifier.c", b"x\n" * 1000)

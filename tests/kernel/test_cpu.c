@@ -267,14 +267,12 @@ static void clock_runs_at_the_right_rate(void)
 
 static void clock_converts_both_ways(void)
 {
-	u64 worst = 0;
+	u64 tick_ns = 1000000000 / clock_tsc_hz() + 1, wrong = 0;
 
-	for (u64 ns = 1; ns < 1ull << 50; ns = ns * 3 + 1) {
-		u64 back = clock_tsc_to_ns(clock_ns_to_tsc(ns));
-
-		worst = MAX(worst, distance(back, ns) * 1000000 / (ns + 1000000));
-	}
-	report(worst < 10, "ns to TSC and back is exact to 10 ppm (%lu)", worst);
+	for (u64 ns = 1; ns < 1ull << 50; ns = ns * 3 + 1)
+		if (distance(clock_tsc_to_ns(clock_ns_to_tsc(ns)), ns) > tick_ns + ns / 100000)
+			wrong = ns;
+	report(!wrong, "ns to TSC and back is exact to a tick and 10 ppm (%lu)", wrong);
 }
 
 /* ---- calls -------------------------------------------------------------------------------------- */
