@@ -44,6 +44,7 @@ static void find_ram(const struct boot_info *info, struct range_set *ram)
 	}
 }
 
+/* GRUB may put the information into a gap between the image's parts: ranges unite. */
 static void find_kept(const struct boot_info *info, u64 info_phys, struct range_set *kept)
 {
 	const u32 *info_bytes = phys_to_virt(info_phys);

@@ -36,9 +36,12 @@ struct cpu_area {
 #define NMI_STACK_MIN 2048
 static_assert(sizeof(struct cpu_area) + NMI_STACK_MIN <= PAGE_SIZE, "room for the NMI's stack");
 
+/* In the image, where linker.ld keeps pages together. */
+#define WHOLE_PAGE aligned(PAGE_SIZE) __attribute__((section(".bss.whole_pages")))
+
 extern u8 boot_cpu_area[PAGE_SIZE];
-u8 boot_cpu_area[PAGE_SIZE] aligned(PAGE_SIZE);
-static u8 boot_fatal_stack[PAGE_SIZE] aligned(PAGE_SIZE);
+u8 boot_cpu_area[PAGE_SIZE] WHOLE_PAGE;
+static u8 boot_fatal_stack[PAGE_SIZE] WHOLE_PAGE;
 
 struct cpu *cpus[MAX_CPUS];
 u32 nr_cpus;

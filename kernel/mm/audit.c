@@ -105,9 +105,9 @@ static void mm_audit_one(struct audit *a, struct mm *mm)
 	if (a->nr_zero != mm->nr_zero_mapped)
 		differs(a, "zero_count: mm %u maps %lu zero pages, %lu counted\n", mm->id, a->nr_zero,
 			mm->nr_zero_mapped);
-	if (a->nr_anon + a->nr_tables != mm->counter.usage)
-		differs(a, "charge: mm %u has %lu pages and %lu tables, %lu charged\n", mm->id,
-			a->nr_anon, a->nr_tables, mm->counter.usage);
+	if (a->nr_anon + a->nr_tables + mm->nr_lent != mm->counter.usage)
+		differs(a, "charge: mm %u has %lu pages, %lu tables, %lu lent, %lu charged\n", mm->id,
+			a->nr_anon, a->nr_tables, mm->nr_lent, mm->counter.usage);
 	a->charged += mm->counter.usage;
 }
 

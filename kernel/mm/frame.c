@@ -283,7 +283,7 @@ void frame_free(struct page *p, unsigned int order)
 	u32 flags = atomic_load_relaxed(&p->flags);
 	enum frame_owner owner = flags >> PG_OWNER_SHIFT & OWNER_MASK;
 
-	CHECK(owner != FRAME_FREE && !(flags & (PG_BUDDY | PG_CACHED | PG_RESERVED)),
+	CHECK(owner != FRAME_FREE && !(flags & PG_RESERVED),
 	      "frame %#lx is not given out (freed twice, or reserved): flags %#x refcount %u",
 	      page_to_pfn(p).v, flags, p->refcount);
 	CHECK(atomic_load_relaxed(&p->mapcount) == 0, "frame %#lx freed with mapcount %u, flags %#x",

@@ -9,6 +9,7 @@
 #include "cpu/trap.h"
 #include "lib/check.h"
 #include "lib/errno.h"
+#include "lib/mutant.h"
 #include "mm/mm_internal.h"
 #include "mm/objcache.h"
 #include "mm/rmap.h"
@@ -67,7 +68,7 @@ struct mm *mm_get_by_id(u16 id)
 		return NULL;
 	spin_lock(&table_lock);
 	mm = table[id];
-	if (mm && !ref_unless_zero(mm))
+	if (mm && !ref_unless_zero(mm) && !mutant("mm_get_dying"))
 		mm = NULL;
 	spin_unlock(&table_lock);
 	return mm;
@@ -116,6 +117,7 @@ void mm_put(struct mm *mm)
 	if (atomic_sub(&mm->refs, 1) > 0)
 		return;
 	CHECK(mm->dead && list_empty(&mm->regions), "mm %u: the last ref went before mm_exit", mm->id);
+	race_point("mm.last_put");
 	id_free(mm);
 	u64 holders = atomic_load(&mm->space.active);
 	if (holders)
@@ -192,4 +194,21 @@ void mm_subsystem_init(void)
 	region_init();
 	rmap_init();
 	trap_set_fault_handler(hva_fault_handler);
+}
+
+/* ---- frames that others hold for an mm --------------------------------------------------------- */
+
+int mm_charge(struct mm *mm, u64 pages)
+{
+	int err = res_counter_charge(&mm->counter, pages, NULL);
+
+	if (!err)
+		atomic_add(&mm->nr_lent, pages);
+	return err;
+}
+
+void mm_uncharge(struct mm *mm, u64 pages)
+{
+	atomic_sub(&mm->nr_lent, pages);
+	res_counter_uncharge(&mm->counter, pages);
 }

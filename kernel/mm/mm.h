@@ -45,6 +45,7 @@ struct mm {
 	struct region *last_region; /* [a] hint; only a cache */
 	struct notifier_head notifiers;
 	struct res_counter counter; /* frames charged: guest pages and table pages */
+	u64 nr_lent;              /* [a] of these, frames that others hold for this mm (mm_charge) */
 	u32 users, refs;          /* [a] */
 	u16 id;                   /* [o] its place in the table; what rmaps name */
 	bool dead;                /* [mmap_lock] mm_exit has begun */
@@ -91,6 +92,12 @@ bool mm_gup_fast(struct mm *mm, hva_t at, unsigned int acc, struct mm_page *out)
 /* mm_zap_range - unmap [@start, @end) in a bracket; frames go back. For region removal, balloon and
  * madvise-like calls. => mmap_lock held for read at least; sleeps */
 void mm_zap_range(struct mm *mm, u64 start, u64 end);
+
+/* mm_charge - count @pages frames that a secondary MMU holds because of this mm, its tables, against the
+ * mm's limit. mm_uncharge - they are given back. => before mm_exit all are
+ * Return 0; -ENOMEM at the limit. */
+int must_check mm_charge(struct mm *mm, u64 pages);
+void mm_uncharge(struct mm *mm, u64 pages);
 
 /* mm_mark_dirty - a secondary MMU hands over the dirty bit of a translation of @pfn that it took away
  * (N4). => its own lock; never sleeps */

@@ -87,8 +87,6 @@ int table_ensure(struct mm *mm, u64 at, unsigned int acc, u64 **entry)
 	struct stash s = {.pages.get = stash_get};
 	int level, err = 0;
 
-	if (at >= MM_HVA_END)
-		return trace(-EFAULT);
 	for (pt_lookup(&mm->pt, at, 1, &level); level > 1 && !err; level--) {
 		s.page[s.nr] = table_alloc(mm);
 		if (s.page[s.nr])

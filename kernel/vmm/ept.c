@@ -30,12 +30,12 @@ static u64 entry_address(const struct pt *pt, u64 entry)
 
 static int ept_create(struct vm *vm)
 {
-	int err = res_counter_charge(&vm->mm->counter, 1, NULL);
+	int err = mm_charge(vm->mm, 1);
 	if (err)
 		return err;
 	struct page *root = frame_alloc(FRAME_SPTABLE, FRAME_ZERO);
 	if (!root) {
-		res_counter_uncharge(&vm->mm->counter, 1);
+		mm_uncharge(vm->mm, 1);
 		return trace(-ENOMEM);
 	}
 	page_set(root, PG_TABLE);

@@ -15,12 +15,12 @@
 static int tables_top_up(struct vcpu *v)
 {
 	while (v->nr_spare_tables < SPARE_TABLES) {
-		int err = res_counter_charge(&v->vm->mm->counter, 1, NULL);
+		int err = mm_charge(v->vm->mm, 1);
 		if (err)
 			return err;
 		struct page *p = frame_alloc(FRAME_SPTABLE, FRAME_ZERO);
 		if (!p) {
-			res_counter_uncharge(&v->vm->mm->counter, 1);
+			mm_uncharge(v->vm->mm, 1);
 			return trace(-ENOMEM);
 		}
 		page_set(p, PG_TABLE);
@@ -33,7 +33,7 @@ static void table_free(struct vm *vm, u64 phys)
 {
 	page_clear(phys_to_page(phys), PG_TABLE);
 	frame_free(phys_to_page(phys), 0);
-	res_counter_uncharge(&vm->mm->counter, 1);
+	mm_uncharge(vm->mm, 1);
 }
 
 void mmu_drop_spares(struct vcpu *v)

@@ -595,3 +595,20 @@ static void panic_check(void)
 	CHECK(nr_cpus == 0, "%u CPUs are up", nr_cpus);
 }
 KERNEL_SUITE(panic_check, panic_check);
+
+static void panic_at_once(void *arg)
+{
+	atomic_add((u32 *)arg, 1);
+	while (atomic_load((u32 *)arg) < nr_cpus)
+		cpu_relax();
+	panic("every CPU panics");
+}
+
+/* One report, from one of them, whole. */
+static void panic_all(void)
+{
+	u32 arrived = 0;
+
+	smp_call(cpu_online_mask(), panic_at_once, &arrived);
+}
+KERNEL_SUITE(panic_all, panic_all);

@@ -359,6 +359,11 @@ void mm_host_start(u64 bytes)
 	mm_host_cpu(0);
 	frame_init();
 	mm_subsystem_init();
+
+	/* The kernel's half has small pages too: nothing of mm may take one for its own. */
+	u64 *entry;
+	assert_int_equal(pt_ensure(&kernel_pt, KERNEL_IMAGE, 1, &entry), 0);
+	*entry = page_to_phys(frame_alloc(FRAME_KERNEL, 0)) | PTE_P | PTE_W | PTE_A | PTE_D;
 }
 
 /* ---- what was noticed ------------------------------------------------------------------------------- */

@@ -96,7 +96,9 @@ static void regions_are_apart_and_gaps_are_reused(void **state)
 	assert_true(b.v >= a.v + MIB(2) + PAGE_SIZE);
 	assert_int_equal(mm_fault(mm, hva(a.v + MIB(2)), ACC_R), -EFAULT);
 	assert_int_equal(mm_region_remove(mm, hva(a.v + PAGE_SIZE)), -ENOENT);
+	assert_int_equal(mm_fault(mm, a, ACC_R), 0);
 	assert_int_equal(mm_region_remove(mm, a), 0);
+	assert_null(mm->last_region); /* the hint that this region was */
 	assert_int_equal(mm_region_remove(mm, a), -ENOENT);
 	assert_int_equal(mm_region_add(mm, MIB(1), ACC_R, &c), 0);
 	assert_int_equal(c.v, a.v);
@@ -122,7 +124,7 @@ static void rights_of_regions_hold(void **state)
 	assert_int_equal(mm_fault(mm, ro, ACC_R | ACC_W), -EFAULT);
 	assert_int_equal(mm_fault(mm, hva(0), ACC_R), -EFAULT);
 	assert_int_equal(mm_fault(mm, hva(MM_HVA_END), ACC_R), -EFAULT);
-	assert_int_equal(mm_fault(mm, hva(DIRECT_MAP), ACC_R), -EFAULT);
+	assert_int_equal(mm_fault(mm, hva(KERNEL_IMAGE), ACC_R), -EFAULT);
 	assert_int_equal(mm_fault(mm, hva(~0ul), ACC_W), -EFAULT);
 }
 
@@ -390,7 +392,8 @@ static void gup_takes_what_the_pte_allows(void **state)
 	assert_true(page.writable);
 	page_put(page.page);
 	assert_int_equal(zero_page->refcount, 1);
-	assert_false(mm_gup_fast(mm, hva(DIRECT_MAP), ACC_R, &page));
+	assert_false(mm_gup_fast(mm, hva(KERNEL_IMAGE), ACC_R, &page));
+	assert_int_equal(mm_gup(mm, hva(KERNEL_IMAGE), ACC_R, &page), -EFAULT);
 	assert_false(mm_gup_fast(mm, hva(MM_HVA_END), ACC_R, &page));
 }
 
@@ -631,6 +634,36 @@ static void a_ref_keeps_the_empty_mm(void **state)
 	assert_null(mm_get_by_id(0xffff));
 }
 
+/* PROTOCOL.md 23: an rmap names an mm whose last ref has just gone. */
+static void get_by_id(void *ctx)
+{
+	*(struct mm **)ctx = mm_get_by_id(mm->id);
+}
+
+static bool dying_mms_are_not_found(void)
+{
+	struct mm *found = mm;
+
+	race_arm("mm.last_put", 0, get_by_id, &found);
+	mm_host_use(NULL);
+	mm_exit(mm);
+	mm = NULL;
+	return !found;
+}
+
+static void nobody_gets_a_dying_mm(void **state)
+{
+	(void)state;
+	assert_true(dying_mms_are_not_found());
+}
+
+static void mutant_mm_get_dying_is_caught(void **state)
+{
+	(void)state;
+	mutant_select("mm_get_dying");
+	assert_false(dying_mms_are_not_found());
+}
+
 static void dirty_comes_from_the_exchanged_entry(void **state)
 {
 	struct mm_page page;
@@ -681,7 +714,7 @@ static void hva_copies_cross_pages_and_stop_at_rights(void **state)
 	assert_int_equal(word, 0);
 
 	assert_int_equal(hva_write(hva(at(63) + 4000), data, 200), -EFAULT);
-	assert_int_equal(hva_read(back, hva(DIRECT_MAP), 8), -EFAULT);
+	assert_int_equal(hva_read(back, hva(KERNEL_IMAGE), 8), -EFAULT);
 	assert_int_equal(hva_read(back, hva(MM_HVA_END - 4), 8), -EFAULT);
 	assert_int_equal(hva_write(hva(~0ul), data, 8), -EFAULT);
 	assert_int_equal(hva_zero(hva(16), ~0ul), -EFAULT);
@@ -837,6 +870,8 @@ int main(void)
 		mm_test(registration_can_be_refused),
 		mm_test(exit_releases_first),
 		mm_test(a_ref_keeps_the_empty_mm),
+		mm_test(nobody_gets_a_dying_mm),
+		mm_test(mutant_mm_get_dying_is_caught),
 		mm_test(dirty_comes_from_the_exchanged_entry),
 		mm_test(large_zaps_take_everything),
 		mm_test(hva_copies_cross_pages_and_stop_at_rights),

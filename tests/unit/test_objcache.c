@@ -39,6 +39,23 @@ static void objects_are_zeroed_and_do_not_overlap(void **state)
 	assert_int_equal(mm_host_free_frames(), before);
 }
 
+static void freed_places_are_used_first(void **state)
+{
+	void *object[100];
+
+	(void)state;
+	for (u32 i = 0; i < ARRAY_SIZE(object); i++)
+		object[i] = objcache_alloc(&cache);
+	assert_int_equal(cache.nr_frames, 2); /* both full */
+	for (u32 i = 0; i < ARRAY_SIZE(object); i += 3) {
+		objcache_free(&cache, object[i]);
+		object[i] = objcache_alloc(&cache);
+		assert_int_equal(cache.nr_frames, 2);
+	}
+	for (u32 i = 0; i < ARRAY_SIZE(object); i++)
+		objcache_free(&cache, object[i]);
+}
+
 static void random_order_leaks_nothing(void **state)
 {
 	static void *held[500];
@@ -120,6 +137,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(objects_are_zeroed_and_do_not_overlap),
+		cmocka_unit_test(freed_places_are_used_first),
 		cmocka_unit_test(random_order_leaks_nothing),
 		cmocka_unit_test(no_frame_no_object),
 		cmocka_unit_test(every_cache_is_visited),

@@ -148,6 +148,38 @@ static void walks_miss_nothing_that_stays(void **state)
 	frame_free(p, 0);
 }
 
+struct cut {
+	struct page *p;
+	u32 visits;
+};
+
+/* cut_visit - at the first visit all but the lowest five go. */
+static int cut_visit(struct mm *m, hva_t at, void *ctx)
+{
+	struct cut *c = ctx;
+
+	(void)at;
+	if (c->visits++ == 0)
+		for (u32 i = 5; i < ENTRIES; i++)
+			rmap_remove(c->p, m, place(i));
+	return 0;
+}
+
+static void walks_end_when_the_chain_is_cut(void **state)
+{
+	struct page *p = frame_alloc(FRAME_GUEST, 0);
+	struct cut c = {.p = p};
+
+	(void)state;
+	for (u32 i = 0; i < ENTRIES; i++)
+		assert_int_equal(rmap_add(p, mm[0], place(i)), 0);
+	assert_int_equal(rmap_for_each(p, cut_visit, &c), 0);
+	assert_int_equal(c.visits, 16 + 5); /* those of the first snapshot, then what is left */
+	for (u32 i = 0; i < 5; i++)
+		rmap_remove(p, mm[0], place(i));
+	frame_free(p, 0);
+}
+
 static int must_not_be_called(struct mm *m, hva_t at, void *ctx)
 {
 	(void)m;
@@ -192,6 +224,7 @@ int main(void)
 		cmocka_unit_test(one_mapping_costs_nothing),
 		cmocka_unit_test(random_chains_hold_exactly_what_is_mapped),
 		cmocka_unit_test(walks_miss_nothing_that_stays),
+		cmocka_unit_test(walks_end_when_the_chain_is_cut),
 		cmocka_unit_test(entries_of_dead_mms_are_skipped),
 		cmocka_unit_test(removing_what_is_not_there_panics),
 	};

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Every test that there is, in the order in which they start: those that wait for a clock first, so
+that they overlap with those that need the processor."""
+
+import bad_input
+import batch
+import bench_rows
+import boards
+import builds
+import guests
+import hostile
+import kernel_suites
+import monitor
+import on_host
+
+# A build must stand before whoever needs it.
+MODULES = [builds, kernel_suites, hostile, guests, bad_input, boards, batch, monitor, on_host,
+           bench_rows]
+
+
+def all_jobs(settings):
+    return [job for module in MODULES for job in module.jobs(settings)]
