@@ -48,7 +48,7 @@ void call_serve(void)
 	}
 }
 
-static void call_others(u64 mask, void (*fn)(void *), void *arg)
+static void call_send(u64 mask, void (*fn)(void *), void *arg)
 {
 	u32 me = cpu_id();
 
@@ -63,6 +63,12 @@ static void call_others(u64 mask, void (*fn)(void *), void *arg)
 		apic_ipi(cpus[to]->apic_id, VECTOR_CALL);
 		this_cpu()->ipis_sent++;
 	}
+}
+
+static void call_wait(void)
+{
+	u32 me = cpu_id();
+
 	while (atomic_load(&calls[me].pending)) {
 		u64 flags = irq_save();
 
@@ -80,13 +86,15 @@ void smp_call(u64 mask, void (*fn)(void *arg), void *arg)
 	self = 1ull << cpu_id();
 	if (mask & ~self) {
 		ASSERT(irq_enabled(), "call to CPUs %#lx with interrupts off", mask);
-		call_others(mask & ~self, fn, arg);
+		call_send(mask & ~self, fn, arg);
 	}
 	if (mask & self) {
 		flags = irq_save();
 		fn(arg);
 		irq_restore(flags);
 	}
+	if (mask & ~self)
+		call_wait();
 	preempt_enable();
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Where each CPU's struct cpu lives, and its descriptors: one page for both and the NMI's stack, one
  * for the stack of exceptions after which nothing goes on (#DF, #MC). The boot CPU's two are in the
- * image; boot.S points GS at them before the first C instruction.
+ * image; boot.S points GS at the first before it calls C.
  *
- *	area ->	| struct cpu | GDT | TSS |   ... <- NMI stack |
- *	fatal_stack ->	|                   ... <- #DF, #MC |
+ *	area		| struct cpu | GDT | TSS |   ... <- NMI stack |
+ *	fatal stack	|                            ... <- #DF, #MC |
  */
 #include "cpu/percpu.h"
 

@@ -30,6 +30,7 @@ static u64 next_serial;                       /* [vm_list_lock] */
 static struct wait_queue list_changed;        /* a VM is to be reaped, or has gone */
 static struct thread reaper;
 static bool batch;
+static u32 nr_ending;                         /* [a] told to end, frames not yet back */
 
 const char *vm_status_name(enum vm_status s)
 {
@@ -311,6 +312,7 @@ bool vm_end(struct vm *vm, enum vm_status status, u32 code, const char *reason)
 	spin_unlock(&vm->state_lock);
 	if (!first)
 		return false;
+	atomic_add(&nr_ending, 1);
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
 		thread_kill(&vm->vcpus[i]->thread);
 		vcpu_request(vm->vcpus[i], VCPU_REQ_STOP);
@@ -409,18 +411,23 @@ static void find_largest(struct vm *vm, void *ctx)
 	*largest = vm;
 }
 
-/* Shares are equal, so furthest above its share is who holds most. */
+/* Shares are equal, so furthest above its share is who holds most. One at a time: who is ending gives
+ * its frames first. */
 static void kill_largest(void)
 {
+	static u32 choosing; /* [a] */
 	struct vm *victim = NULL;
 
-	vm_for_each(find_largest, &victim);
-	if (!victim)
+	if (atomic_xchg(&choosing, 1))
 		return;
-	if (vm_end(victim, VM_KILLED, 1, "oom"))
+	if (!atomic_load(&nr_ending))
+		vm_for_each(find_largest, &victim);
+	if (victim && vm_end(victim, VM_KILLED, 1, "oom"))
 		printk("Neap: vm %s killed: memory is used up and it holds most (%lu KiB)\n",
 		       victim->config.name, victim->mm->counter.usage * 4);
-	vm_put(victim);
+	if (victim)
+		vm_put(victim);
+	atomic_store(&choosing, 0);
 }
 
 void vm_out_of_memory(struct vm *vm)
@@ -475,6 +482,7 @@ static void reap(struct vm *vm)
 
 	free_parts(vm);
 	vm->state = VM_ENDED;
+	atomic_sub(&nr_ending, 1);
 	vm_put(vm);
 	spin_lock(&vm_list_lock);
 	totals.live--;
@@ -488,13 +496,9 @@ static void reap(struct vm *vm)
 
 static struct vm *next_to_reap(void)
 {
-	struct vm *vm = NULL;
-
 	spin_lock(&vm_list_lock);
-	if (!list_empty(&to_reap)) {
-		vm = list_first(&to_reap, struct vm, link);
-		list_del(&vm->link);
-	}
+	struct vm *vm = list_first(&to_reap, struct vm, link);
+	list_del(&vm->link);
 	spin_unlock(&vm_list_lock);
 	return vm;
 }
@@ -502,9 +506,10 @@ static struct vm *next_to_reap(void)
 static void reaper_loop(unused void *arg)
 {
 	for (;;) {
-		struct vm *vm;
-		wait_event(&list_changed, (vm = next_to_reap()));
-		reap(vm);
+		/* The reaper alone takes VMs off, so what it sees stays; the condition itself takes
+		 * nothing, for it is evaluated more than once. */
+		wait_event(&list_changed, !list_empty(&to_reap));
+		reap(next_to_reap());
 	}
 }
 

@@ -269,6 +269,6 @@ static void test_mm(void)
 	       before.free, after.free);
 	report(machine_counter.usage == charged, "and every charge: %lu before, %lu after", charged,
 	       machine_counter.usage);
-	report(mm_audit(printk) == 0, "the audit of mm is clean");
+	report(mm_audit(printk) + frame_audit(printk) == 0, "the audits are clean");
 }
 KERNEL_SUITE(mm, test_mm);

@@ -106,26 +106,26 @@ class Reporter:
         self.lock = threading.Lock()
         self.count = {"PASS": 0, "FAIL": 0, "SKIP": 0}
         self.failed = []
-        self.failed_jobs = set()
+        self.not_passed = set()  # names of jobs
 
-    def line(self, verdict, text):
+    def tell(self, name, seconds, outcome, task):
+        if outcome.why is not None:
+            verdict = "FAIL"
+            first, *more = outcome.why.strip().split("\n")
+            log = task.log.relative_to(self.settings.root)
+            text = "\n     ".join([f"{name} ({seconds:.1f} s): {first}", *more, f"log: {log}"])
+        elif outcome.skip is not None:
+            verdict, text = "SKIP", f"{name}: {outcome.skip}"
+        else:
+            note = f"; {outcome.note}" if outcome.note else ""
+            verdict, text = "PASS", f"{name} ({seconds:.1f} s{note})"
         with self.lock:
             self.count[verdict] += 1
-            print(f"{verdict} {text}", flush=True)
-
-    def passed(self, name, seconds, note):
-        self.line("PASS", f"{name} ({seconds:.1f} s{'; ' + note if note else ''})")
-
-    def failed_at(self, name, seconds, why, log):
-        with self.lock:
-            self.failed.append(name)
-        first, *more = why.strip().split("\n")
-        log = log.relative_to(self.settings.root)
-        self.line("FAIL", "\n     ".join([f"{name} ({seconds:.1f} s): {first}", *more,
-                                          f"log: {log}"]))
-
-    def skipped(self, name, reason):
-        self.line("SKIP", f"{name}: {reason}")
+            if verdict == "FAIL":
+                self.failed.append(name)
+            if verdict != "PASS":
+                self.not_passed.add(task.job.name)
+            print(verdict, text, flush=True)
 
     def finish(self, seconds):
         print(f"\nThis took {seconds:.0f} s, with seed {self.settings.seed}.")
@@ -137,6 +137,13 @@ class Reporter:
         return 0 if count["PASS"] and not count["FAIL"] else 1
 
 
+@dataclass
+class Outcome:
+    note: str = ""
+    why: Optional[str] = None  # it failed
+    skip: Optional[str] = None
+
+
 class Task:
     """A job that runs."""
 
@@ -145,43 +152,32 @@ class Task:
         self.settings = settings
         self.reporter = reporter
         self.children = children
-        self.started = time.monotonic()
+        self.started = None
         self.reported = set()
         self.log = settings.logs / (job.name.replace("/", "-") + ".log")
         self.log.write_bytes(b"")
 
     @contextlib.contextmanager
-    def case(self, name, seconds=None):
-        """The test @name is the body of the `with`. The body may set .note of what it gets; @seconds
-        is the time to show, if not that of the body."""
+    def case(self, name, seconds=None, always=False):
+        """The test @name is the body of the `with`, which may set .note of what it gets. Nothing is
+        reported twice, nor, without @always, what nobody asked for. @seconds is the time to show,
+        if not that of the body."""
+        report = name not in self.reported and (always or self.settings.wants(name))
+        self.reported.add(name)
         outcome = Outcome()
         started = time.monotonic()
-        if name in self.reported or not self.settings.wants(name):
-            outcome = None
-        if outcome:
-            self.reported.add(name)
         try:
-            yield outcome or Outcome()
-            why = skip = None
+            yield outcome
         except Skip as reason:
-            why, skip = None, str(reason)
+            outcome.skip = str(reason)
         except Failure as failure:
-            why, skip = str(failure), None
+            outcome.why = str(failure)
         except Exception as error:
             self.write(traceback.format_exc())
-            why, skip = f"{type(error).__name__}: {error}", None
-        if outcome:
+            outcome.why = f"{type(error).__name__}: {error}"
+        if report:
             seconds = time.monotonic() - started if seconds is None else seconds
-            self.report(name, seconds, why, skip, outcome.note)
-
-    def report(self, name, seconds, why, skip, note=""):
-        if why is not None:
-            self.reporter.failed_jobs.add(self.job.name)
-            self.reporter.failed_at(name, seconds, why, self.log)
-        elif skip is not None:
-            self.reporter.skipped(name, skip)
-        else:
-            self.reporter.passed(name, seconds, note)
+            self.reporter.tell(name, seconds, outcome, self)
 
     def write(self, text):
         with open(self.log, "a", encoding="utf-8", errors="replace") as file:
@@ -214,48 +210,31 @@ class Task:
 
     def run(self):
         job = self.job
-        broken = [name for name in job.needs if name in self.reporter.failed_jobs]
-        if broken:
-            self.reporter.failed_jobs.add(job.name)
+        self.started = time.monotonic()
+        missing = [name for name in job.needs if name in self.reporter.not_passed]
+        if missing:
             for name in job.names():
-                if self.settings.wants(name):
-                    self.reporter.skipped(name, f"{broken[0]} failed")
-            return
-        if job.cases is None:
-            self.run_single()
-            return
+                with self.case(name):
+                    raise Skip(f"{missing[0]} did not pass")
+        elif job.cases is None:
+            with self.case(job.name, always=True) as outcome:
+                outcome.note = job.run(self) or ""
+        else:
+            self.run_group()
+
+    def run_group(self):
+        """All tests of the job must have been reported at its end; if not, it says why."""
+        why = "the job ended without a word about it"
         try:
-            job.run(self)
-            why = "nothing was said about it"
+            self.job.run(self)
         except Exception as error:
             self.write(traceback.format_exc())
             why = str(error) if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
-            if not job.cases:
-                self.report(job.name, time.monotonic() - self.started, why, None)
-        for name in job.cases:
-            with self.case(name, time.monotonic() - self.started):
+            if not self.job.cases:
+                self.reported.discard(self.job.name)
+        for name in self.job.cases or () if self.reported else [self.job.name]:
+            with self.case(name, time.monotonic() - self.started, always=not self.job.cases):
                 raise Failure(why)
-
-    def run_single(self):
-        # What others need is run, and told, even if it was not asked for.
-        started = time.monotonic()
-        outcome = Outcome()
-        why = skip = None
-        try:
-            outcome.note = self.job.run(self) or ""
-        except Skip as reason:
-            skip = str(reason)
-        except Failure as failure:
-            why = str(failure)
-        except Exception as error:
-            self.write(traceback.format_exc())
-            why = f"{type(error).__name__}: {error}"
-        self.report(self.job.name, time.monotonic() - started, why, skip, outcome.note)
-
-
-@dataclass
-class Outcome:
-    note: str = ""
 
 
 def run_jobs(jobs, settings):

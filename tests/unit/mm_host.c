@@ -369,7 +369,6 @@ void mm_host_start(u64 bytes)
 /* ---- what was noticed ------------------------------------------------------------------------------- */
 
 static unsigned int violations; /* [a] */
-static char last_report[256];
 
 void mm_host_violation(const char *fmt, ...)
 {
@@ -393,14 +392,13 @@ void mm_host_report(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(last_report, sizeof(last_report), fmt, ap);
+	vprintk(fmt, ap);
 	va_end(ap);
-	printk("%s", last_report);
 }
 
-const char *mm_host_last_report(void)
+int mm_host_audit(void)
 {
-	return last_report;
+	return mm_audit(mm_host_report) + frame_audit(mm_host_report);
 }
 
 /* ---- a secondary MMU --------------------------------------------------------------------------------- */

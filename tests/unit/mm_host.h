@@ -40,9 +40,9 @@ int must_check mm_host_store(u64 at, u64 value);
 void mm_host_violation(const char *fmt, ...) printf_like(1, 2);
 unsigned int mm_host_take(void);
 
-/* mm_host_report - for the audits; last_report has the newest line. */
+/* mm_host_audit - both audits, into the log; returns how many differences. */
+int mm_host_audit(void);
 void mm_host_report(const char *fmt, ...) printf_like(1, 2);
-const char *mm_host_last_report(void);
 
 u64 mm_host_free_frames(void);
 

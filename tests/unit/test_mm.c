@@ -41,7 +41,7 @@ static void zap_locked(u32 from, u32 to)
 
 static void audit_clean(void)
 {
-	assert_int_equal(mm_audit(mm_host_report), 0);
+	assert_int_equal(mm_host_audit(), 0);
 }
 
 static int setup(void **state)
@@ -76,7 +76,7 @@ static int teardown(void **state)
 		mm_exit(mm);
 	}
 	mm = NULL;
-	assert_int_equal(mm_audit(mm_host_report), 0);
+	assert_int_equal(mm_host_audit(), 0);
 	assert_int_equal(machine_counter.usage, 0);
 	assert_int_equal(mm_host_free_frames(), frames_before);
 	assert_int_equal(mm_host_take(), 0);
@@ -751,7 +751,7 @@ static void nofault_forms_do_not_fault(void **state)
 static void audit_names(const char *name)
 {
 	host_log_clear();
-	assert_true(mm_audit(mm_host_report) > 0);
+	assert_true(mm_host_audit() > 0);
 	if (!host_log_contains(name))
 		fail_msg("expected %s, the audit says: %s", name, host_log());
 }
