@@ -259,7 +259,6 @@ static void quit(void)
 
 static noreturn_fn void cpu_entry(void)
 {
-	fpu_init();
 	if (hvm && hvm->cpu_enable()) /* all CPUs have it, or none may run guests */
 		panic("cpu %u cannot do what the boot CPU can: %s", cpu_id(), hvm->name);
 	sched_idle();

@@ -84,7 +84,6 @@ static u64 cut_at_cap(u64 budget)
 	return ~0ull;
 }
 
-/* For addresses, a sum that cannot come out above the top. */
 static u64 set_end(const struct range_set *s)
 {
 	return s->nr ? s->r[s->nr - 1].end : 0;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The audit: everything that mm counts, derived once more from the page tables and compared.
  *
- * Two passes, and no memory. Over the page tables: each PTE is sound and has its rmap entry. Over the
- * frames: each rmap entry has its PTE, and there are as many as mapcount says. Together: rmaps are
- * exactly the PTEs.
+ * Two passes, and no memory. Over the page tables: each PTE is sound and has its rmap entry. Over
+ * the frames: each rmap entry has its PTE, and there are as many as mapcount says. Together: rmaps
+ * are exactly the PTEs.
  *
  * Names of differences: region_outside, zero_page_mark, zero_page_writable, freed_frame_mapped,
- * foreign_frame_mapped, lost_rmap, extra_rmap, mapcount, refcount, table_count, table_frame, charge,
- * anon_count, zero_count, machine_charge. frame_audit has those of the allocator. */
+ * foreign_frame_mapped, lost_rmap, extra_rmap, mapcount, refcount, table_count, table_frame,
+ * charge, anon_count, zero_count, machine_charge. frame_audit has those of the allocator. */
 #include "lib/check.h"
 #include "mm/mm_internal.h"
 #include "mm/rmap.h"
@@ -26,7 +26,7 @@ struct audit {
 		(a)->wrong++; \
 	} while (0)
 
-/* ---- over the page tables ------------------------------------------------------------------------ */
+/* ---- over the page tables -------------------------------------------------------------------- */
 
 static void zero_pte_audit(struct audit *a, u64 va, pte_t pte)
 {
@@ -46,8 +46,8 @@ static void frame_pte_audit(struct audit *a, u64 va, pte_t pte)
 		differs(a, "freed_frame_mapped: mm %u hva %#lx pte %#lx flags %#x\n", a->mm->id, va,
 			pte.v, p->flags);
 	else if (frame_owner(p) != FRAME_GUEST)
-		differs(a, "foreign_frame_mapped: mm %u hva %#lx pte %#lx owner %d\n", a->mm->id, va,
-			pte.v, frame_owner(p));
+		differs(a, "foreign_frame_mapped: mm %u hva %#lx pte %#lx owner %d\n", a->mm->id,
+			va, pte.v, frame_owner(p));
 	else if (!rmap_has(p, a->mm, hva(va)))
 		differs(a, "lost_rmap: mm %u hva %#lx pte %#lx rmap %#lx\n", a->mm->id, va, pte.v,
 			p->rmap);
@@ -61,8 +61,8 @@ static int pte_audit(void *ctx, u64 va, int level, u64 *entry)
 	bool on_zero_page = pte_pfn(pte).v == page_to_pfn(zero_page).v;
 
 	if (level != 1 || !r || (pte_writable(pte) && !(r->acc & ACC_W)))
-		differs(a, "region_outside: mm %u hva %#lx level %d pte %#lx\n", a->mm->id, va, level,
-			pte.v);
+		differs(a, "region_outside: mm %u hva %#lx level %d pte %#lx\n", a->mm->id, va,
+			level, pte.v);
 	if (on_zero_page != pte_is_zero(pte))
 		differs(a, "zero_page_mark: mm %u hva %#lx pte %#lx\n", a->mm->id, va, pte.v);
 	if (on_zero_page || pte_is_zero(pte))
@@ -103,15 +103,15 @@ static void mm_audit_one(struct audit *a, struct mm *mm)
 		differs(a, "anon_count: mm %u has %lu pages, %lu counted\n", mm->id, a->nr_anon,
 			mm->nr_anon);
 	if (a->nr_zero != mm->nr_zero_mapped)
-		differs(a, "zero_count: mm %u maps %lu zero pages, %lu counted\n", mm->id, a->nr_zero,
-			mm->nr_zero_mapped);
+		differs(a, "zero_count: mm %u maps %lu zero pages, %lu counted\n", mm->id,
+			a->nr_zero, mm->nr_zero_mapped);
 	if (a->nr_anon + a->nr_tables + mm->nr_lent != mm->counter.usage)
-		differs(a, "charge: mm %u has %lu pages, %lu tables, %lu lent, %lu charged\n", mm->id,
-			a->nr_anon, a->nr_tables, mm->nr_lent, mm->counter.usage);
+		differs(a, "charge: mm %u has %lu pages, %lu tables, %lu lent, %lu charged\n",
+			mm->id, a->nr_anon, a->nr_tables, mm->nr_lent, mm->counter.usage);
 	a->charged += mm->counter.usage;
 }
 
-/* ---- over the frames ------------------------------------------------------------------------------ */
+/* ---- over the frames ------------------------------------------------------------------------- */
 
 struct entry_check {
 	struct audit *a;
@@ -147,8 +147,8 @@ static void frame_rmap_audit(struct audit *a, struct page *p)
 		return;
 	rmap_for_each(p, entry_audit, &c);
 	if (c.seen < nr)
-		differs(a, "extra_rmap: frame %#lx: %u of %u entries name no mm\n", page_to_pfn(p).v,
-			nr - c.seen, nr);
+		differs(a, "extra_rmap: frame %#lx: %u of %u entries name no mm\n",
+			page_to_pfn(p).v, nr - c.seen, nr);
 }
 
 int mm_audit(void (*report)(const char *fmt, ...))

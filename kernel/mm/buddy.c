@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The buddy system: free blocks of 2^order frames, each aligned to its size.
  *
- * A block and its *buddy* (the frame number with bit `order` flipped) together make the block of the
- * next order; when both are free they are one. The first frame of a free block carries PG_BUDDY and the
- * order; the others have no flags at all, so that a glance at a neighbour tells whether to merge.
+ * A block and its *buddy* (the frame number with bit `order` flipped) together make the block of
+ * the next order; when both are free they are one. The first frame of a free block carries PG_BUDDY
+ * and the order; the others have no flags at all, so that a glance at a neighbour tells whether to
+ * merge.
  *
  * Invariants
  *  I1. No two free blocks are buddies of each other: they would have merged.
- *  I2. Flags of a free block's frames: PG_BUDDY | order << PG_ORDER_SHIFT in the first, 0 in the rest.
+ *  I2. Flags of a free block's frames: PG_BUDDY | order << PG_ORDER_SHIFT in the first, 0 in the
+ *      rest.
  *
  * Locking: the caller's (frame.c).  Not here: caches, watermarks, owners (frame.c). */
 #include "lib/check.h"

@@ -7,20 +7,22 @@
  *	a frame           nothing to do           nothing to do
  *
  * One order for all: *prepare* without any lock (tables, a frame charged and cleared: all that may
- * sleep or takes long), then take mmap_lock and the PT lock, look again, and install or go round once
- * more. What was prepared and is not needed in the end goes back.
+ * sleep or takes long), then take mmap_lock and the PT lock, look again, and install or go round
+ * once more. What was prepared and is not needed in the end goes back.
  *
  * Invariants
  *  I1. PTEs are decided and written under the PT lock alone (PROTOCOL.md 2).
- *  I2. A PTE goes from none to present without bracket or flush: no TLB, no subscriber has anything of
- *      it. Any other change of frame happens in a bracket, by way of none, and is flushed before the
- *      new frame can be reached (PROTOCOL.md 14).
- *  I3. A frame is cleared before its PTE is written, and its rmap, mapcount, refcount are set before too.
- *  I4. The accessed bit of a zero-page PTE is never cleared, and begins clear. The processor sets it
- *      before it caches the translation; so while it is clear no TLB has it, and nothing needs a flush.
+ *  I2. A PTE goes from none to present without bracket or flush: no TLB, no subscriber has anything
+ *      of it. Any other change of frame happens in a bracket, by way of none, and is flushed before
+ *      the new frame can be reached (PROTOCOL.md 14).
+ *  I3. A frame is cleared before its PTE is written, and its rmap, mapcount, refcount are set
+ *      before too.
+ *  I4. The accessed bit of a zero-page PTE is never cleared, and begins clear. The processor sets
+ *      it before it caches the translation; so while it is clear no TLB has it, and nothing needs a
+ *      flush.
  *
- * Locking: mmap_lock (read) > PT lock > rmap. No disk is waited for under either: frames are fetched,
- * and reclaimed, before (N5). */
+ * Locking: mmap_lock (read) > PT lock > rmap. No disk is waited for under either: frames are
+ * fetched, and reclaimed, before (N5). */
 #include "lib/check.h"
 #include "lib/errno.h"
 #include "lib/mutant.h"
@@ -30,7 +32,7 @@
 
 #define PTE_FRESH (PTE_P | PTE_W | PTE_A | PTE_D | PTE_NX)
 
-/* ---- preparing: no lock held ------------------------------------------------------------------ */
+/* ---- preparing: no lock held ----------------------------------------------------------------- */
 
 static int frame_prepare(struct mm *mm, struct page **frame)
 {
@@ -51,7 +53,7 @@ static void frame_unprepare(struct mm *mm, struct page *frame)
 	res_counter_uncharge(&mm->counter, 1);
 }
 
-/* ---- installing: mmap_lock held for read -------------------------------------------------------- */
+/* ---- installing: mmap_lock held for read ----------------------------------------------------- */
 
 /* tell - fill @out from what the PTE maps. => PT lock; the reference on @p is the caller's */
 static inline void tell(struct mm_page *out, struct page *p, bool writable)
@@ -59,7 +61,7 @@ static inline void tell(struct mm_page *out, struct page *p, bool writable)
 	*out = (struct mm_page){.page = p, .pfn = page_to_pfn(p), .writable = writable};
 }
 
-/* frame_map - @frame becomes what @entry maps; nobody has seen either. => PT lock, *@entry is none */
+/* frame_map - the new frame becomes what @entry maps. => PT lock, *@entry is none */
 static always_inline void frame_map(struct mm *mm, u64 *entry, u64 at, struct page **frame,
 				    struct mm_page *out)
 {
@@ -115,7 +117,8 @@ static int map_zero(struct mm *mm, u64 *entry, struct mm_page *out)
 
 /* exchange_zero - the frame comes in place of the zero page. Between them the PTE is none, until no
  * TLB has the old one: else one CPU could write the new frame while another still reads zeroes. */
-static int exchange_zero(struct mm *mm, u64 *entry, u64 at, struct page **frame, struct mm_page *out)
+static int exchange_zero(struct mm *mm, u64 *entry, u64 at, struct page **frame,
+			 struct mm_page *out)
 {
 	int err = 0;
 
@@ -187,15 +190,18 @@ static always_inline int install(struct mm *mm, u64 *entry, u64 at, unsigned int
 
 	if (unlikely(!r || (acc & ~r->acc)))
 		return trace(-EFAULT);
-	if (likely(pte_none(pte)))
-		return acc & ACC_W ? map_fresh(mm, entry, at, frame, out) : map_zero(mm, entry, out);
+	if (likely(pte_none(pte))) {
+		if (acc & ACC_W)
+			return map_fresh(mm, entry, at, frame, out);
+		return map_zero(mm, entry, out);
+	}
 	if (pte_allows(pte, acc))
 		return take_present(mm, entry, acc, out);
 	CHECK(pte_present(pte) && pte_is_zero(pte), "mm %u: PTE %#lx at %#lx", mm->id, pte.v, at);
 	return replace_zero(mm, entry, at, frame, out);
 }
 
-/* ---- the fault ---------------------------------------------------------------------------------- */
+/* ---- the fault ------------------------------------------------------------------------------- */
 
 int fault_in(struct mm *mm, u64 *entry, u64 at, unsigned int acc, struct mm_page *out)
 {

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Frames: caches, watermarks and owners over the buddy system.
  *
- *	frame_alloc -> this CPU's cache -> (empty: 16 frames at once) -> buddy -> (below min) reclaim
+ *	frame_alloc -> this CPU's cache -(empty: 16 at once)-> buddy -(below min)-> reclaim
  *
  * Invariants
  *  I1. A frame is in one of five states, told by its flags: in a free block (buddy.c), in a cache
- *      (PG_CACHED), given out (an owner in PG_OWNER_SHIFT), reserved (PG_RESERVED: a hole, firmware, the
- *      kernel, a module not yet consumed), or in the hands of this file under the frame lock.
+ *      (PG_CACHED), given out (an owner in PG_OWNER_SHIFT), reserved (PG_RESERVED: a hole,
+ *      firmware, the kernel, a module not yet consumed), or in the hands of this file under the
+ *      frame lock.
  *  I2. refcount is 0 in every state but "given out": a late mm_gup_fast cannot take a free frame.
- *  I3. A frame that is given out may carry a reference too many for a moment: a mm_gup_fast that saw
- *      it in a PTE which has changed since, took a reference, and has not yet looked again. It runs with
- *      preemption off, so who frees waits for it.
+ *  I3. A frame that is given out may carry a reference too many for a moment: a mm_gup_fast that
+ *      saw it in a PTE which has changed since, took a reference, and has not yet looked again. It
+ *      runs with preemption off, so who frees waits for it.
  *
- * Locking: the caches belong to their CPU and are touched with preemption off, not in interrupts; the
- * buddy is under frame_lock. Nothing sleeps or clears pages under it. */
+ * Locking: the caches belong to their CPU and are touched with preemption off, not in interrupts;
+ * the buddy is under frame_lock. Nothing sleeps or clears pages under it. */
 #include "cpu/memory.h"
 #include "cpu/spinlock.h"
 #include "lib/check.h"
@@ -121,7 +122,7 @@ void frame_drain(void)
 	preempt_enable();
 }
 
-/* ---- giving out ------------------------------------------------------------------------------- */
+/* ---- giving out ------------------------------------------------------------------------------ */
 
 /* cache_pop - a frame, counted as @owner's. => preemption off, cache not empty */
 static always_inline struct page *cache_pop(struct frame_cache *c, enum frame_owner owner)
@@ -263,7 +264,7 @@ struct page *frame_alloc_order(enum frame_owner owner, unsigned int order, unsig
 	return p;
 }
 
-/* ---- taking back ------------------------------------------------------------------------------ */
+/* ---- taking back ----------------------------------------------------------------------------- */
 
 /* refcount_drop - from 1, or frozen, to 0; waits for a late mm_gup_fast (I3). */
 static void refcount_drop(struct page *p)
@@ -275,7 +276,8 @@ static void refcount_drop(struct page *p)
 			return;
 		cpu_relax();
 	}
-	panic("frame %#lx freed with refcount %u, flags %#x", page_to_pfn(p).v, p->refcount, p->flags);
+	panic("frame %#lx freed with refcount %u, flags %#x", page_to_pfn(p).v, p->refcount,
+	      p->flags);
 }
 
 void frame_free(struct page *p, unsigned int order)
@@ -286,8 +288,8 @@ void frame_free(struct page *p, unsigned int order)
 	CHECK(owner != FRAME_FREE && !(flags & PG_RESERVED),
 	      "frame %#lx is not given out (freed twice, or reserved): flags %#x refcount %u",
 	      page_to_pfn(p).v, flags, p->refcount);
-	CHECK(atomic_load_relaxed(&p->mapcount) == 0, "frame %#lx freed with mapcount %u, flags %#x",
-	      page_to_pfn(p).v, p->mapcount, flags);
+	CHECK(atomic_load_relaxed(&p->mapcount) == 0,
+	      "frame %#lx freed with mapcount %u, flags %#x", page_to_pfn(p).v, p->mapcount, flags);
 	refcount_drop(p);
 	if (NEAP_DEBUG)
 		frame_debug_free(p, order);
@@ -321,7 +323,7 @@ void page_put(struct page *p)
 		frame_free(p, 0);
 }
 
-/* ---- what boot left --------------------------------------------------------------------------- */
+/* ---- what boot left -------------------------------------------------------------------------- */
 
 /* marks_set - 1/512 of what we have is kept for who must not fail; 192 KiB to 4 MiB. */
 static void marks_set(void)
@@ -342,12 +344,13 @@ void frame_add(u64 start, u64 end)
 	while (at < stop) {
 		unsigned int order = 0;
 
-		while (order < FRAME_MAX_ORDER && !(at & 1ul << order) && at + (2ul << order) <= stop)
+		while (order < FRAME_MAX_ORDER && !(at & 1ul << order) &&
+		       at + (2ul << order) <= stop)
 			order++;
 		for (u64 i = at; i < at + (1ul << order); i++) {
 			u32 flags = page_array[i].flags;
-			CHECK(flags & PG_RESERVED, "frame %#lx given to the allocator twice: flags %#x",
-			      i, flags);
+			CHECK(flags & PG_RESERVED,
+			      "frame %#lx given to the allocator twice: flags %#x", i, flags);
 			if (flags >> PG_OWNER_SHIFT == FRAME_MODULE)
 				nr_modules--;
 			atomic_store_relaxed(&page_array[i].flags, 0);
@@ -368,8 +371,8 @@ void frame_reserve_range(u64 start, u64 end, enum frame_owner owner)
 	for (u64 i = start >> PAGE_SHIFT; i < stop; i++) {
 		u32 flags = page_array[i].flags;
 
-		CHECK(flags & PG_RESERVED, "frame %#lx reserved for owner %d, but the allocator has it",
-		      i, owner);
+		CHECK(flags & PG_RESERVED,
+		      "frame %#lx reserved for owner %d, but the allocator has it", i, owner);
 		nr_modules += (owner == FRAME_MODULE) - (flags >> PG_OWNER_SHIFT == FRAME_MODULE);
 		page_array[i].flags = PG_RESERVED | (u32)owner << PG_OWNER_SHIFT;
 	}
@@ -395,10 +398,11 @@ void frame_init(void)
 {
 	static struct pt_pages kernel_pages = {.get = kernel_page_get, .put = kernel_page_put};
 	u64 nr = memory_ram_top() >> PAGE_SHIFT;
+	u64 pages = page_up(nr * sizeof(struct page)) >> PAGE_SHIFT;
 
-	CHECK(nr < PAGE_NONE, "%#lx frames: page links are frame numbers of 32 bits", nr);
-	page_array = phys_to_virt(memory_boot_pages(page_up(nr * sizeof(struct page)) >> PAGE_SHIFT));
+	page_array = phys_to_virt(memory_boot_pages(pages));
 	page_array_nr = nr;
+	CHECK(nr < PAGE_NONE, "%#lx frames: page links are frame numbers of 32 bits", nr);
 	if (NEAP_DEBUG)
 		frame_debug_init();
 	for (u64 i = 0; i < nr; i++)
@@ -413,7 +417,7 @@ void frame_set_reclaimer(const struct frame_reclaimer *r)
 	atomic_store(&reclaimer, r);
 }
 
-/* ---- figures ---------------------------------------------------------------------------------- */
+/* ---- figures --------------------------------------------------------------------------------- */
 
 void frame_stats(struct frame_stats *s)
 {
@@ -437,7 +441,8 @@ void frame_stats(struct frame_stats *s)
 }
 
 /* cache_audit - one CPU's cache; *@cached counts on. */
-static int cache_audit(const struct frame_cache *c, u64 *cached, void (*report)(const char *fmt, ...))
+static int cache_audit(const struct frame_cache *c, u64 *cached,
+		       void (*report)(const char *fmt, ...))
 {
 	int wrong = 0;
 

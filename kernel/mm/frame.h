@@ -2,13 +2,13 @@
 /* Frames: who has RAM to give.
  *
  * A buddy system, orders 0 to FRAME_MAX_ORDER, under one lock; before it a small cache of single
- * frames per CPU, so that a fault takes one without a lock. Watermarks: below `low` the reclaimer is
- * woken, below `min` only who must not fail (FRAME_RESERVE: the swap-out path itself) gets a frame;
- * others reclaim directly or get -ENOMEM.
+ * frames per CPU, so that a fault takes one without a lock. Watermarks: below `low` the reclaimer
+ * is woken, below `min` only who must not fail (FRAME_RESERVE: the swap-out path itself) gets a
+ * frame; others reclaim directly or get -ENOMEM.
  *
  * Each frame's owner stands in its flags, so that release builds can tell who holds what. Debug
- * builds also give every frame an epoch (raised at each free and alloc) in a second array, fill freed
- * frames with junk and look at the junk when a frame is given out again (N7). */
+ * builds also give every frame an epoch (raised at each free and alloc) in a second array, fill
+ * freed frames with junk and look at the junk when a frame is given out again (N7). */
 #pragma once
 
 #include "lib/compiler.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The oracle's part of the frame allocator: epochs, junk, failures on demand.
  *
- * A frame's epoch rises when it is given out and when it is freed, so it is odd while somebody has it;
- * who remembers a frame with its epoch can tell whether it is still the same one. A freed frame is
- * filled with junk; if the junk is not whole when the frame is given out again, somebody wrote through
- * a translation or pointer that he should have forgotten (N3, N7). */
+ * A frame's epoch rises when it is given out and when it is freed, so it is odd while somebody has
+ * it; who remembers a frame with its epoch can tell whether it is still the same one. A freed frame
+ * is filled with junk; if the junk is not whole when the frame is given out again, somebody wrote
+ * through a translation or pointer that he should have forgotten (N3, N7). */
 #include "cpu/memory.h"
 #include "lib/check.h"
 #include "mm/mm_internal.h"
@@ -18,7 +18,9 @@ static unsigned int fail_every, fail_count; /* [a] */
 
 void frame_debug_init(void)
 {
-	epochs = phys_to_virt(memory_boot_pages(page_up(page_array_nr * sizeof(u32)) >> PAGE_SHIFT));
+	u64 pages = page_up(page_array_nr * sizeof(u32)) >> PAGE_SHIFT;
+
+	epochs = phys_to_virt(memory_boot_pages(pages));
 }
 
 u32 frame_epoch(const struct page *p)
@@ -32,7 +34,8 @@ static void junk_check(const struct page *p)
 	const u64 *word = page_to_virt(p);
 
 	for (u32 i = 0; i < PAGE_U64S; i++)
-		CHECK(word[i] == JUNK, "frame %#lx was written after it was freed: %#lx at %#lx, epoch %u",
+		CHECK(word[i] == JUNK,
+		      "frame %#lx was written after it was freed: %#lx at %#lx, epoch %u",
 		      page_to_pfn(p).v, word[i], i * sizeof(u64), frame_epoch(p));
 }
 

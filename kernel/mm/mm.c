@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The life of a struct mm, the table of all, and subscribers.
  *
- * Lifetime: mm_exit makes the mm empty for good, mm_put of the last ref takes the struct and its page
- * table away. In between an rmap walker may still look into the table, and finds nothing.
+ * Lifetime: mm_exit makes the mm empty for good, mm_put of the last ref takes the struct and its
+ * page table away. In between an rmap walker may still look into the table, and finds nothing.
  *
  * Not here: regions (region.c), table pages (table.c), faults (fault.c), unmapping (unmap.c). */
 #include "cpu/memory.h"
@@ -20,7 +20,7 @@ struct res_counter machine_counter;
 
 static struct objcache mm_cache;
 
-/* ---- the table: id -> mm ------------------------------------------------------------------------ */
+/* ---- the table: id -> mm --------------------------------------------------------------------- */
 
 static struct spinlock table_lock = SPINLOCK_INIT(RANK_MM_TABLE);
 static struct mm *table[MM_MAX]; /* under table_lock */
@@ -74,7 +74,7 @@ struct mm *mm_get_by_id(u16 id)
 	return mm;
 }
 
-/* ---- life --------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct mm *mm_create(struct res_counter *parent)
 {
@@ -116,7 +116,8 @@ void mm_put(struct mm *mm)
 {
 	if (atomic_sub(&mm->refs, 1) > 0)
 		return;
-	CHECK(mm->dead && list_empty(&mm->regions), "mm %u: the last ref went before mm_exit", mm->id);
+	CHECK(mm->dead && list_empty(&mm->regions), "mm %u: the last ref went before mm_exit",
+	      mm->id);
 	race_point("mm.last_put");
 	id_free(mm);
 	u64 holders = atomic_load(&mm->space.active);
@@ -132,7 +133,8 @@ void mm_exit(struct mm *mm)
 	if (thread_current()->mm == mm)
 		thread_use_space(NULL, NULL);
 	rwsem_write_lock(&mm->mmap_lock);
-	CHECK(!mm->dead && mm->users == 1, "mm %u: exits twice, or with %u users", mm->id, mm->users);
+	CHECK(!mm->dead && mm->users == 1, "mm %u: exits twice, or with %u users", mm->id,
+	      mm->users);
 	mm->dead = true;
 	mm->users = 0;
 	if (notifier_any(&mm->notifiers))
@@ -144,10 +146,10 @@ void mm_exit(struct mm *mm)
 	mm_put(mm);
 }
 
-/* ---- subscribers -------------------------------------------------------------------------------- */
+/* ---- subscribers ----------------------------------------------------------------------------- */
 
-/* Every bracket, and every other call of a subscriber, is made with mmap_lock held for read at least.
- * So the one lock is all of them. */
+/* Every bracket, and every other call of a subscriber, is made with mmap_lock held for read at
+ * least. So the one lock is all of them. */
 int mm_take_all_locks(struct mm *mm)
 {
 	return rwsem_write_lock_killable(&mm->mmap_lock);
@@ -183,7 +185,7 @@ void mm_notifier_unregister(struct mm *mm, struct mm_notifier *n)
 	rwsem_write_unlock(&mm->mmap_lock);
 }
 
-/* ---- start -------------------------------------------------------------------------------------- */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 void mm_subsystem_init(void)
 {
@@ -196,7 +198,7 @@ void mm_subsystem_init(void)
 	trap_set_fault_handler(hva_fault_handler);
 }
 
-/* ---- frames that others hold for an mm --------------------------------------------------------- */
+/* ---- frames that others hold for an mm ------------------------------------------------------- */
 
 int mm_charge(struct mm *mm, u64 pages)
 {

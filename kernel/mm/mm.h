@@ -65,9 +65,11 @@ void mm_exit(struct mm *mm);
 void mm_put(struct mm *mm);
 
 /* mm_region_add - reserve @bytes of hva with rights @acc, zero-filled on demand.
- * Return 0 with *@start set, 2 MiB-aligned; -ENOMEM; -EINVAL for 0 bytes or other rights. => sleeps */
+ * Return 0 with *@start set, 2 MiB-aligned; -ENOMEM; -EINVAL for 0 bytes or other rights.
+ * => sleeps */
 int must_check mm_region_add(struct mm *mm, u64 bytes, unsigned int acc, hva_t *start);
-/* mm_region_remove - unmap and forget the region that starts at @start. -ENOENT if there is none. */
+/* mm_region_remove - unmap and forget the region that starts at @start; -ENOENT if none
+ * does. */
 int must_check mm_region_remove(struct mm *mm, hva_t start);
 
 /* mm_fault - make the primary PTE of @at allow @acc (ACC_R or ACC_W).
@@ -93,19 +95,19 @@ bool mm_gup_fast(struct mm *mm, hva_t at, unsigned int acc, struct mm_page *out)
  * madvise-like calls. => mmap_lock held for read at least; sleeps */
 void mm_zap_range(struct mm *mm, u64 start, u64 end);
 
-/* mm_charge - count @pages frames that a secondary MMU holds because of this mm, its tables, against the
- * mm's limit. mm_uncharge - they are given back. => before mm_exit all are
+/* mm_charge - count @pages frames that a secondary MMU holds because of this mm, its tables,
+ * against the mm's limit. mm_uncharge - they are given back. => before mm_exit all are
  * Return 0; -ENOMEM at the limit. */
 int must_check mm_charge(struct mm *mm, u64 pages);
 void mm_uncharge(struct mm *mm, u64 pages);
 
-/* mm_mark_dirty - a secondary MMU hands over the dirty bit of a translation of @pfn that it took away
- * (N4). => its own lock; never sleeps */
+/* mm_mark_dirty - a secondary MMU hands over the dirty bit of a translation of @pfn that it took
+ * away (N4). => its own lock; never sleeps */
 void mm_mark_dirty(pfn_t f);
 
 /* mm_notifier_register - take all the mm's locks, so that no bracket is open, then add @n.
- * Return 0; -EINTR when the caller is being killed; -EINVAL as notifier_add, or if the mm has begun to
- * exit. Errors leave nothing behind. => sleeps
+ * Return 0; -EINTR when the caller is being killed; -EINVAL as notifier_add, or if the mm has begun
+ * to exit. Errors leave nothing behind. => sleeps
  * mm_notifier_unregister - cannot fail; on return no callback of @n runs or will run. */
 int must_check mm_notifier_register(struct mm *mm, struct mm_notifier *n);
 void mm_notifier_unregister(struct mm *mm, struct mm_notifier *n);

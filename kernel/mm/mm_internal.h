@@ -22,14 +22,14 @@ struct page *buddy_take(struct buddy *b, unsigned int order);
 /* buddy_audit - as frame_audit, for the lists alone. */
 int buddy_audit(const struct buddy *b, void (*report)(const char *fmt, ...));
 
-/* ---- frame_debug.c: the oracle's part, called in debug builds only ---------------------------- */
+/* ---- frame_debug.c: the oracle's part, called in debug builds only --------------------------- */
 
 void frame_debug_init(void);
 void frame_debug_alloc(struct page *p, unsigned int order);
 void frame_debug_free(struct page *p, unsigned int order);
 bool frame_debug_should_fail(void);
 
-/* ---- the primary table ------------------------------------------------------------------------ */
+/* ---- the primary table ----------------------------------------------------------------------- */
 
 /* pte_read - a PTE may change under our eyes: one load, before what depends on it. */
 static inline pte_t pte_read(const u64 *entry)

@@ -4,9 +4,9 @@
  *	| slab header 64 | object | object | ... | object | rest |
  *
  * Free objects of a frame are chained through their first word; a frame whose last object is freed
- * goes back at once, so a leak check sees only what is in use. Debug builds fill free objects with junk
- * behind that word and look at it again (a write after free), and search the chain at free (a double
- * free). */
+ * goes back at once, so a leak check sees only what is in use. Debug builds fill free objects with
+ * junk behind that word and look at it again (a write after free), and search the chain at free (a
+ * double free). */
 #include "cpu/memory.h"
 #include "lib/check.h"
 #include "lib/string.h"
@@ -29,7 +29,8 @@ static struct list caches = LIST_INIT(caches); /* [o] filled at boot, by one CPU
 
 void objcache_init(struct objcache *c, const char *name, u32 bytes)
 {
-	CHECK(bytes > 0 && bytes <= PAGE_SIZE - SLAB_HEADER, "%s: objects of %u bytes", name, bytes);
+	CHECK(bytes > 0 && bytes <= PAGE_SIZE - SLAB_HEADER, "%s: objects of %u bytes", name,
+	      bytes);
 	*c = (struct objcache){.name = name, .bytes = (bytes + 15) & ~15u};
 	c->per_frame = (PAGE_SIZE - SLAB_HEADER) / c->bytes;
 	spin_init(&c->lock, RANK_CACHE);

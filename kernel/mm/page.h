@@ -2,8 +2,8 @@
 /* struct page: 32 bytes for each frame of RAM, in one flat array.
  *
  * Invariants
- *  I1. refcount counts who may read or write the frame: each primary PTE that maps it, each get. It is
- *      0 exactly for free frames and for frozen ones.
+ *  I1. refcount counts who may read or write the frame: each primary PTE that maps it, each get. It
+ *      is 0 exactly for free frames and for frozen ones.
  *  I2. mapcount counts the primary PTEs; the rmap tells where each is. refcount >= mapcount.
  *  I3. The page lock (PG_LOCKED) is held by who moves the page between its states (reclaim, swap,
  *      merge). Faults that map a fresh frame need none.
@@ -31,7 +31,7 @@ enum page_flag {
 	PG_WRITEBACK = 1u << 9,
 	PG_SWAPCACHE = 1u << 10,
 };
-#define PG_OWNER_SHIFT 16 /* enum frame_owner, 4 bits: whose the frame is, FRAME_FREE in the buddy */
+#define PG_OWNER_SHIFT 16 /* enum frame_owner, 4 bits; FRAME_FREE in the buddy */
 #define PG_ORDER_SHIFT 24
 
 struct page {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Regions: which hva mean something, and with what rights.
  *
- * A region begins at a multiple of 2 MiB, so that its pages can stand under large secondary leaves one
- * day, and at least one page behind the last, so that running over its end faults.
+ * A region begins at a multiple of 2 MiB, so that its pages can stand under large secondary leaves
+ * one day, and at least one page behind the last, so that running over its end faults.
  *
- * Locking: the list is under mmap_lock. mm->last_region is a hint that readers set too; it is cleared
- * under mmap_lock held for write before its region goes, so a reader that holds the lock may follow it. */
+ * Locking: the list is under mmap_lock. mm->last_region is a hint that readers set too; it is
+ * cleared under mmap_lock held for write before its region goes, so a reader that holds the lock
+ * may follow it. */
 #include "lib/check.h"
 #include "lib/errno.h"
 #include "mm/mm_internal.h"

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Accounting of frames.
  *
- * A charge is one compare-and-swap a level, so a usage never exceeds its limit, not even for a moment
- * (a counter that is added to first and looked at afterwards refuses charges that would have fitted).
- * The maximum is brought up to date where usage falls: the highest usage ever is either the present
- * one or one that was left by a fall. Charging, which every fault does, needs not look at it. */
+ * A charge is one compare-and-swap a level, so a usage never exceeds its limit, not even for a
+ * moment (a counter that is added to first and looked at afterwards refuses charges that would have
+ * fitted). The maximum is brought up to date where usage falls: the highest usage ever is either
+ * the present one or one that was left by a fall. Charging, which every fault does, needs not look
+ * at it. */
 #include "lib/atomic.h"
 #include "lib/check.h"
 #include "lib/errno.h"
@@ -48,7 +49,8 @@ void res_counter_uncharge(struct res_counter *c, u64 pages)
 		u64 usage = atomic_sub(&c->usage, pages) + pages;
 		u64 max = atomic_load_relaxed(&c->max);
 
-		CHECK(usage >= pages, "%lu pages uncharged, but only %lu were charged", pages, usage);
+		CHECK(usage >= pages, "%lu pages uncharged, but only %lu were charged", pages,
+		      usage);
 		while (usage > max && !atomic_cas(&c->max, &max, usage))
 			;
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Accounting of frames: usage against a limit, hierarchical. Charging a counter charges its parents;
- * if one refuses, none is charged. */
+/* Accounting of frames: usage against a limit, hierarchical. Charging a counter charges its
+ * parents; if one refuses, none is charged. */
 #pragma once
 
 #include "lib/compiler.h"

@@ -5,13 +5,13 @@
  *
  *	page->rmap -> [ 15 16 .  .  .  .  . ] -> [ 8 .. 14 ] -> [ 1 .. 7 ] -> NULL
  *
- * Entries come at the top; one that goes is replaced by the topmost. So an entry's place, counted from
- * the bottom, never changes but for the topmost one, which moves down. A walk from the top down that
- * drops the lock between batches and remembers how many entries are left to see, from the bottom,
- * misses none that stays: those that move come from what it has seen.
+ * Entries come at the top; one that goes is replaced by the topmost. So an entry's place, counted
+ * from the bottom, never changes but for the topmost one, which moves down. A walk from the top
+ * down that drops the lock between batches and remembers how many entries are left to see, from the
+ * bottom, misses none that stays: those that move come from what it has seen.
  *
- * Locking: page->rmap, mapcount and the chain are under the hashed lock of the page, except that the
- * first mapping of a fresh frame needs none. */
+ * Locking: page->rmap, mapcount and the chain are under the hashed lock of the page, except that
+ * the first mapping of a fresh frame needs none. */
 #include "cpu/spinlock.h"
 #include "lib/check.h"
 #include "lib/errno.h"
@@ -64,12 +64,13 @@ static inline u32 in_head(u32 count)
 	return (count - 1) % NODE_ENTRIES + 1;
 }
 
-/* ---- adding ----------------------------------------------------------------------------------- */
+/* ---- adding ---------------------------------------------------------------------------------- */
 
 void rmap_add_new(struct page *p, const struct mm *mm, hva_t at)
 {
-	ASSERT(p->mapcount == 0 && !(p->flags & PG_ANON), "frame %#lx is not new: mapcount %u flags %#x",
-	       page_to_pfn(p).v, p->mapcount, p->flags);
+	ASSERT(p->mapcount == 0 && !(p->flags & PG_ANON),
+	       "frame %#lx is not new: mapcount %u flags %#x", page_to_pfn(p).v, p->mapcount,
+	       p->flags);
 	atomic_store_relaxed(&p->rmap, entry_make(mm, at.v));
 	atomic_store_relaxed(&p->mapcount, 1);
 	atomic_store_relaxed(&p->flags, p->flags | PG_ANON);
@@ -119,7 +120,7 @@ int rmap_add(struct page *p, const struct mm *mm, hva_t at)
 	return err;
 }
 
-/* ---- removing --------------------------------------------------------------------------------- */
+/* ---- removing -------------------------------------------------------------------------------- */
 
 /* chain_find - where @entry is in the chain of @count entries, or NULL. => hashed lock */
 static u64 *chain_find(const struct page *p, u32 count, u64 entry)
@@ -165,8 +166,8 @@ void rmap_remove(struct page *p, const struct mm *mm, hva_t at)
 	if (count > 1)
 		hole = chain_find(p, count, entry);
 	CHECK(count > 0 && hole && *hole == entry,
-	      "frame %#lx: no rmap of mm %u hva %#lx; mapcount %u flags %#x", page_to_pfn(p).v, mm->id,
-	      at.v, count, p->flags);
+	      "frame %#lx: no rmap of mm %u hva %#lx; mapcount %u flags %#x", page_to_pfn(p).v,
+	      mm->id, at.v, count, p->flags);
 	if (count > 1)
 		chain_pop(p, count, hole);
 	else
@@ -175,7 +176,7 @@ void rmap_remove(struct page *p, const struct mm *mm, hva_t at)
 	spin_unlock(l);
 }
 
-/* ---- looking ---------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 /* batch_collect - up to WALK_BATCH entries, from place *@left - 1 (counted from the bottom) down;
  * *@left falls. Returns how many. */

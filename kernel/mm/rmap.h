@@ -10,8 +10,8 @@
  *
  * Locking: entries change under the PT lock of the mm concerned *and*, for chains, under a hashed
  * RANK_RMAP lock. Who follows an entry holds the hashed lock, or takes the mm by get-unless-zero on
- * its id under the mm table's lock, and finds the PTE again under the PT lock: an rmap entry is a hint
- * where to look, the PTE is the truth (PROTOCOL.md 23). */
+ * its id under the mm table's lock, and finds the PTE again under the PT lock: an rmap entry is a
+ * hint where to look, the PTE is the truth (PROTOCOL.md 23). */
 #pragma once
 
 #include "lib/compiler.h"
@@ -24,14 +24,14 @@ void rmap_init(void);
 /* rmap_add - @mm maps @p at @at; raises mapcount. => PT lock
  * Return 0; -ENOMEM only if @p was mapped already and no chain node is to be had. */
 int must_check rmap_add(struct page *p, const struct mm *mm, hva_t at);
-/* rmap_add_new - the first mapping of a frame that nobody else has seen yet: no lock, no atomics. */
+/* rmap_add_new - the first mapping of a frame that nobody else has seen yet: takes no lock. */
 void rmap_add_new(struct page *p, const struct mm *mm, hva_t at);
 /* rmap_remove - the opposite. => PT lock; the entry exists (CHECK) */
 void rmap_remove(struct page *p, const struct mm *mm, hva_t at);
 
-/* rmap_for_each - call @fn for each mapping, with the mm held. Mappings may come and go meanwhile: one
- * that stays is visited, now and then twice; one that has just gone may still be; @fn looks at the
- * PTE. Nonzero from @fn ends the walk and is returned.
+/* rmap_for_each - call @fn for each mapping, with the mm held. Mappings may come and go meanwhile:
+ * one that stays is visited, now and then twice; one that has just gone may still be; @fn looks at
+ * the PTE. Nonzero from @fn ends the walk and is returned.
  * => page locked or otherwise kept from being freed; no PT lock held */
 int rmap_for_each(struct page *p, int (*fn)(struct mm *mm, hva_t at, void *ctx), void *ctx);
 /* rmap_has - for audits. */

@@ -2,12 +2,12 @@
 /* The pages of a primary page table.
  *
  * They come from the frame allocator, are charged to the mm, and stay as long as it does (I1 of
- * lib/pt_walk.h), so that lookups need no lock. The upper half of the root is the kernel's: its entries
- * are copied when the mm is made, and never change after boot.
+ * lib/pt_walk.h), so that lookups need no lock. The upper half of the root is the kernel's: its
+ * entries are copied when the mm is made, and never change after boot.
  *
- * Tables are linked under the PT lock, where nobody may sleep. So whoever needs some fetches as many
- * as are missing first, into a stash, takes the locks, and uses what is still missing then; another
- * fault may have been quicker, and tables never go, so it is never more. */
+ * Tables are linked under the PT lock, where nobody may sleep. So whoever needs some fetches as
+ * many as are missing first, into a stash, takes the locks, and uses what is still missing then;
+ * another fault may have been quicker, and tables never go, so it is never more. */
 #include "cpu/memory.h"
 #include "lib/check.h"
 #include "lib/errno.h"

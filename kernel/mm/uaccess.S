@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The accesses to hva that may fault. Each instruction that does has an entry in the exception table;
- * the trap code continues there with -EFAULT in RAX (cpu/trap.h). An access that is repeated after its
- * fault was served goes on where it was: string instructions keep their place in RSI, RDI and RCX. */
+/* The accesses to hva that may fault. Each instruction that does has an entry in the exception
+ * table; the trap code continues there with -EFAULT in RAX (cpu/trap.h). An access that is repeated
+ * after its fault was served goes on where it was: string instructions keep their place in RSI, RDI
+ * and RCX. */
 
 /* may_fault - the next instruction may; then go on at the function's return. */
 .macro may_fault insn:vararg

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Guest memory by plain loads and stores at hva, and what happens when they fault.
  *
- * An access that faults comes to hva_fault_handler by way of the trap code; if it says 0 the access is
- * repeated, else it ends at its entry of the exception table with -EFAULT. The _nofault forms say by
- * thread->pagefault_disabled that they want no more than that. */
+ * An access that faults comes to hva_fault_handler by way of the trap code; if it says 0 the access
+ * is repeated, else it ends at its entry of the exception table with -EFAULT. The _nofault forms
+ * say by thread->pagefault_disabled that they want no more than that. */
 #include "lib/atomic.h"
 #include "lib/check.h"
 #include "lib/errno.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Taking mappings away for good.
  *
- * The TLBs are flushed before the PT lock is dropped: a fault that finds the PTE empty may map another
- * frame there at once, and while one CPU reaches that and another, through a stale entry, the old one,
- * a write of the first is not seen by the second. (Reclaim may flush later: a refault finds the same
- * frame.) Frames go back after that, without the lock (N3). */
+ * The TLBs are flushed before the PT lock is dropped: a fault that finds the PTE empty may map
+ * another frame there at once, and while one CPU reaches that and another, through a stale entry,
+ * the old one, a write of the first is not seen by the second. (Reclaim may flush later: a refault
+ * finds the same frame.) Frames go back after that, without the lock (N3). */
 #include "lib/check.h"
 #include "lib/mutant.h"
 #include "mm/mm_internal.h"

@@ -3,8 +3,9 @@
  *
  * Order inside a bracket (notifier.h has the why):
  *
- *	range_start   counters up, then the callbacks: a subscriber that installs under its lock either
- *	              did so before its callback took that lock, and is zapped, or sees the counter
+ *	range_start   counters up, then the callbacks: a subscriber that installs under its lock
+ *	              either did so before its callback took that lock, and is zapped, or sees the
+ *	              counter
  *	range_end     sequences up, counters down (I1), then the callbacks: who is woken by one and
  *	              looks again does not find the bracket still open
  *
@@ -22,7 +23,7 @@ void notifier_head_init(struct notifier_head *h)
 	list_init(&h->list);
 }
 
-/* ---- subscribers ------------------------------------------------------------------------------ */
+/* ---- subscribers ----------------------------------------------------------------------------- */
 
 static void head_update(struct notifier_head *h)
 {
@@ -54,7 +55,7 @@ void notifier_remove(struct notifier_head *h, struct mm_notifier *n)
 	head_update(h);
 }
 
-/* ---- brackets --------------------------------------------------------------------------------- */
+/* ---- brackets -------------------------------------------------------------------------------- */
 
 /* bucket_set - the buckets that [@start, @end) falls into, each once however long the range is. */
 static u32 bucket_set(u64 start, u64 end)
@@ -113,12 +114,14 @@ int notifier_range_start_slow(struct notifier_head *h, struct mm_event *ev)
 	buckets_open(h, ev);
 	race_point("notifier.start");
 	list_for_each(n, &h->list, link) {
-		int err = n->ops->invalidate_range_start ? n->ops->invalidate_range_start(n, ev) : 0;
+		int err = 0;
 
+		if (n->ops->invalidate_range_start)
+			err = n->ops->invalidate_range_start(n, ev);
 		if (likely(err == 0))
 			continue;
-		CHECK(err == -EAGAIN && !ev->may_sleep, "%s refused a bracket that may sleep: error %d",
-		      n->ops->name, err);
+		CHECK(err == -EAGAIN && !ev->may_sleep,
+		      "%s refused a bracket that may sleep: error %d", n->ops->name, err);
 		ev->refused_by = n;
 		buckets_close(h, ev);
 		tell_end(h, ev, mutant("refuser_gets_end") ? NULL : n);
@@ -134,7 +137,7 @@ void notifier_range_end_slow(struct notifier_head *h, struct mm_event *ev)
 	tell_end(h, ev, NULL);
 }
 
-/* ---- single calls ------------------------------------------------------------------------------ */
+/* ---- single calls ---------------------------------------------------------------------------- */
 
 int notifier_young_slow(struct notifier_head *h, struct mm *mm, u64 start, u64 end, int kind)
 {
@@ -160,7 +163,7 @@ void notifier_change_pte_slow(struct notifier_head *h, struct mm *mm, u64 addr, 
 {
 	struct mm_notifier *n;
 
-	/* Who asked mm before the PTE changed must not write down the old frame after our callback. */
+	/* Who asked mm before the PTE changed must not write down the old frame afterwards. */
 	atomic_add(&h->bucket[notifier_sample(h, addr).bucket].sequence, 1);
 	list_for_each(n, &h->list, link)
 		n->ops->change_pte(n, mm, addr, pfn_now);

@@ -4,8 +4,8 @@
  *
  * A *subscriber* (a secondary MMU) copies translations out of an mm: hva -> frame. Before mm takes
  * one away or narrows it, it opens a *bracket* over the range: invalidate_range_start .. _end. In
- * between, no subscriber may copy anything of that range. The trouble is a copy that began before the
- * bracket and is written down after it; two numbers catch it:
+ * between, no subscriber may copy anything of that range. The trouble is a copy that began before
+ * the bracket and is written down after it; two numbers catch it:
  *
  *	subscriber (a fault)                     mm (copy on write, reclaim)
  *	  s = notifier_sample()  ------------.
@@ -16,19 +16,21 @@
  *	  write the secondary pte
  *	  unlock
  *
- * Retry says yes while a bracket over the address is open (counter), and if one was opened and closed
- * since the sample (sequence). Both are kept per bucket of hva, so that the brackets of one part of an
- * mm do not restart the faults of another.
+ * Retry says yes while a bracket over the address is open (counter), and if one was opened and
+ * closed since the sample (sequence). Both are kept per bucket of hva, so that the brackets of one
+ * part of an mm do not restart the faults of another.
  *
  * Invariants (PROTOCOL.md)
  *  I1. range_end bumps the sequence before the counter falls (rule 4).
- *  I2. Every range_start is followed by one range_end over the same range, on every way out (rule 8).
- *  I3. A subscriber that was called at range_start is called at range_end, and no other (rules 20, 21).
+ *  I2. Every range_start is followed by one range_end over the same range, on every way out
+ *      (rule 8).
+ *  I3. A subscriber that was called at range_start is called at range_end, and no other
+ *      (rules 20, 21).
  *
  * Locking: brackets are opened and closed, and every other call made, under a lock of the mm that
- * mm_take_all_locks takes (its mmap_lock, for read at least); subscribers come and go while all those are held, so the list does not
- * change under a walk, and no subscriber sees an end without its start. The callbacks' own locks rank
- * at RANK_MMU or above.
+ * mm_take_all_locks takes (its mmap_lock, for read at least); subscribers come and go while all
+ * those are held, so the list does not change under a walk, and no subscriber sees an end without
+ * its start. The callbacks' own locks rank at RANK_MMU or above.
  *
  * Not here: who listens (vmm), what a page is (mm). The mm is a name only. */
 #pragma once
@@ -81,15 +83,17 @@ struct mm_notifier_ops {
 	 * Never inside a bracket (rule 16). */
 	void (*change_pte)(struct mm_notifier *n, struct mm *mm, u64 addr, u64 pfn);
 
-	/* invalidate_page - for pinning subscribers: drop the translation of @addr and the reference.
+	/* invalidate_page - for pinning subscribers: drop the translation of @addr and the
+	 * reference.
 	 * => may not sleep */
 	void (*invalidate_page)(struct mm_notifier *n, struct mm *mm, u64 addr);
 
 	/* invalidate_range_start - a bracket opens: on return no translation of the range is in use
-	 * by this subscriber's tables (its TLBs: flushed too unless ev->flush_later), dirty was handed
-	 * to mm, and none will be made before range_end.
+	 * by this subscriber's tables (its TLBs: flushed too unless ev->flush_later), dirty was
+	 * handed to mm, and none will be made before range_end.
 	 * => sleeps only if ev->may_sleep
-	 * Return 0, or -EAGAIN if !ev->may_sleep and it would have to sleep: then it is unchanged. */
+	 * Return 0, or -EAGAIN if !ev->may_sleep and it would have to sleep: then it is
+	 * unchanged. */
 	int (*invalidate_range_start)(struct mm_notifier *n, const struct mm_event *ev);
 	void (*invalidate_range_end)(struct mm_notifier *n, const struct mm_event *ev);
 

@@ -54,6 +54,7 @@
 #include "cpu/spinlock.h"
 #include "cpu/x86.h"
 #include "lib/check.h"
+#include "lib/mutant.h"
 #include "sched/sched_internal.h"
 
 struct runqueue {
@@ -259,7 +260,8 @@ void thread_set_affinity(struct thread *t, u64 mask)
 	struct runqueue *rq = runqueue_lock_of(t);
 	u32 cpu = t->cpu;
 	bool kick = false;
-	if (!list_empty(&t->run) && !thread_allowed(t, cpu)) {
+	if (!list_empty(&t->run)) {
+		/* It finds its place anew: perhaps it may go now to a CPU that idles. */
 		runqueue_remove_locked(rq, t);
 		runqueue_place(rq, t, false);
 	} else {
@@ -395,6 +397,7 @@ void sched_leave(enum leave why)
 		if (next->space != cpu->space)
 			space_switch(next->space);
 		cpu->current = next;
+		race_point("sched.switch");
 		/* Here others run, perhaps for hours; then this thread goes on, perhaps on another CPU. */
 		sched_arrive(context_switch(prev, next));
 	}

@@ -30,7 +30,7 @@
 	(BIT(0) | BIT(3) | BIT(7) | BIT(8) | BIT(9) | BIT(18) | BIT(19) | BIT(20) | BIT(23) | BIT(24) | \
 	 BIT(29))
 #define LEAF7_EBX_AVX BIT(5)
-/* 80000001. LAHF CMPLEGACY ABM SSE4A MISALIGNSSE 3DNOWPREFETCH */
+/* 80000001. LAHF ABM SSE4A MISALIGNSSE 3DNOWPREFETCH */
 #define EXT1_ECX (BIT(0) | BIT(5) | BIT(6) | BIT(7) | BIT(8))
 /* The copies of leaf 1, SYSCALL NX MMXEXT FFXSR GB-pages LM. RDTSCP stays out: TSC_AUX is not saved. */
 #define EXT1_EDX \
@@ -86,7 +86,7 @@ static void build_ext(struct cpuid_table *t, const struct cpuid_policy *p)
 	t->ext[0].eax = 0x80000000 + t->max_ext;
 	if (t->max_ext >= 1) {
 		l = p->host(0x80000001, 0);
-		l.ecx &= EXT1_ECX & ~(p->nr_vcpus > 1 ? 0 : BIT(1));
+		l.ecx = (l.ecx & EXT1_ECX) | (p->nr_vcpus > 1 ? BIT(1) : 0); /* CMPLEGACY */
 		l.edx = (l.edx & EXT1_EDX) | (p->apic ? BIT(9) & l.edx : 0);
 		t->ext[1] = l;
 	}

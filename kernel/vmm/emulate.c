@@ -76,7 +76,7 @@ static int piece_access(struct vcpu *v, gpa_t at, u8 *value, unsigned int bytes,
 
 /* An operand of which one page at least is no memory, at @at. One that lies in a page is just that; one
  * that crosses is cut at the page's end, and both translations are made before anything is done.
- * Return 0; -EFAULT: a #PF was injected; -EIO: not to be carried out. */
+ * Return 0; -EFAULT: a #PF was injected; -EIO: not to be carried out; -ENOMEM, -EINTR: later. */
 static int operand_access(struct vcpu *v, const struct insn *in, gpa_t at, u64 *value,
 			  unsigned int bytes, bool write)
 {
@@ -95,10 +95,9 @@ static int operand_access(struct vcpu *v, const struct insn *in, gpa_t at, u64 *
 		if (err)
 			return err;
 	}
-	if (piece_access(v, where[0], (u8 *)value, first, write) ||
-	    piece_access(v, where[1], (u8 *)value + first, bytes - first, write))
-		return -EIO;
-	return 0;
+	int err = piece_access(v, where[0], (u8 *)value, first, write);
+
+	return err ? err : piece_access(v, where[1], (u8 *)value + first, bytes - first, write);
 }
 
 /* What a move does: from where, to where, how wide. */
@@ -194,7 +193,10 @@ void emulate_mmio(struct vcpu *v, gpa_t at)
 			      at.v);
 		return;
 	}
-	if (insn_decode(code, nr, guest_insn_mode(v), &in)) {
+	int bad = insn_decode(code, nr, guest_insn_mode(v), &in);
+	if (bad == -EAGAIN)
+		return; /* its second page is not to be had now */
+	if (bad) {
 		stop_unknown(v, code, nr, at);
 		return;
 	}
@@ -206,6 +208,8 @@ void emulate_mmio(struct vcpu *v, gpa_t at)
 	int err = move_execute(v, &in, &m, at);
 	if (err == -EIO)
 		stop_unknown(v, code, in.length, at);
+	if (err == -ENOMEM)
+		vm_out_of_memory(v->vm);
 	if (err)
 		return;
 	v->exit.insn_bytes = in.length;
@@ -230,6 +234,21 @@ static u64 masked(u64 value, unsigned int bytes)
 	return bytes >= 8 ? value : value & ((1ull << (8 * bytes)) - 1);
 }
 
+static int may_store(struct vcpu *v, u64 va, unsigned int bytes)
+{
+	for (unsigned int i = 0; i < 2; i++) { /* its first byte and its last */
+		u64 part = i ? va + bytes - 1 : va;
+		gpa_t at;
+		u32 pfec;
+		int err = guest_translate(v, part, ACC_W, &at, &pfec);
+		if (err == -EFAULT)
+			vcpu_inject_pf(v, part, pfec);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
 /* One element. Return 0; negative: a fault was injected or the guest stopped. */
 static int string_step(struct vcpu *v, const struct string_io *s)
 {
@@ -241,12 +260,8 @@ static int string_step(struct vcpu *v, const struct string_io *s)
 	if (guest_insn_mode(v) != INSN_64)
 		va = (u32)va;
 	if (s->in) {
-		gpa_t at;
-		u32 pfec;
 		/* Will the store succeed? A device is read only if so. */
-		err = guest_translate(v, va, ACC_W, &at, &pfec);
-		if (err == -EFAULT)
-			vcpu_inject_pf(v, va, pfec);
+		err = may_store(v, va, s->bytes);
 		if (err)
 			return err;
 		value = io_port_read(v, v->exit.io.port, s->bytes);
@@ -296,6 +311,8 @@ void emulate_string_io(struct vcpu *v)
 		int err = string_step(v, &s);
 		if (err == -EIO)
 			vm_stop_guest(v, "bad-string-io", "string I/O outside of its memory");
+		if (err == -ENOMEM)
+			vm_out_of_memory(v->vm);
 		if (err)
 			return;
 		if (!s.rep) {

@@ -187,7 +187,7 @@ static void exit_xsetbv(struct vcpu *v)
 		return;
 	}
 	/* Intel SDM vol. 1, "XSAVE-supported features": x87 always, AVX only with SSE. */
-	bool bad = (u32)v->regs[REG_RCX] != 0 || s.cpl != 0 || (value & ~fpu_xcr0_allowed()) ||
+	bool bad = (u32)v->regs[REG_RCX] != 0 || s.cpl != 0 || (value & ~v->vm->xcr0_allowed) ||
 		   !(value & 1) || ((value & 4) && !(value & 2));
 	if (bad) {
 		vcpu_inject_gp(v, 0);
@@ -271,6 +271,11 @@ static void exit_undefined(struct vcpu *v)
 	vcpu_inject_ud(v);
 }
 
+static void exit_rdpmc(struct vcpu *v)
+{
+	vcpu_inject_gp(v, 0);
+}
+
 static void exit_exception(struct vcpu *v)
 {
 	CHECK(v->exit.exception.vector != VEC_MC, "machine check while guest %s ran",
@@ -309,6 +314,7 @@ const exit_handler exit_handlers[NR_EXIT_REASONS] = {
 	[EXIT_XSETBV] = exit_xsetbv,
 	[EXIT_CACHE] = exit_cache,
 	[EXIT_UNDEFINED] = exit_undefined,
+	[EXIT_RDPMC] = exit_rdpmc,
 	[EXIT_UD] = exit_ud,
 	[EXIT_EXCEPTION] = exit_exception,
 	[EXIT_DR] = exit_dr,

@@ -31,13 +31,27 @@ static u64 gpa_to_hva(struct vm *vm, gpa_t at)
 	return slot ? memslot_hva(slot, gpa_to_gfn(at)) + page_offset(at.v) : 0;
 }
 
+/* Why an access to memory that exists failed: no frame (-ENOMEM), or the VM ends (-EINTR). */
+static int why_failed(u64 at, size_t bytes, unsigned int acc)
+{
+	int err = hva_fault_in(hva(at), bytes, acc);
+
+	return err ? err : -EAGAIN;
+}
+
 int guest_read(struct vcpu *v, void *to, gpa_t from, size_t bytes)
 {
 	while (bytes) {
 		size_t n = MIN(bytes, PAGE_SIZE - page_offset(from.v));
 		u64 at = gpa_to_hva(v->vm, from);
-		if (!at || hva_read(to, hva(at), n))
+		if (!at)
 			return -EFAULT;
+		if (unlikely(hva_read(to, hva(at), n))) {
+			int err = why_failed(at, n, ACC_R);
+			if (err != -EAGAIN)
+				return err;
+			continue;
+		}
 		to = (char *)to + n;
 		from.v += n;
 		bytes -= n;
@@ -50,8 +64,14 @@ int guest_write(struct vcpu *v, gpa_t to, const void *from, size_t bytes)
 	while (bytes) {
 		size_t n = MIN(bytes, PAGE_SIZE - page_offset(to.v));
 		u64 at = gpa_to_hva(v->vm, to);
-		if (!at || hva_write(hva(at), from, n))
+		if (!at)
 			return -EFAULT;
+		if (unlikely(hva_write(hva(at), from, n))) {
+			int err = why_failed(at, n, ACC_W);
+			if (err != -EAGAIN)
+				return err;
+			continue;
+		}
 		from = (const char *)from + n;
 		to.v += n;
 		bytes -= n;
@@ -63,7 +83,9 @@ int guest_write(struct vcpu *v, gpa_t to, const void *from, size_t bytes)
 
 static int walk_read(void *ctx, gpa_t at, void *to, unsigned int bytes)
 {
-	return guest_read(ctx, to, at, bytes) ? -EIO : 0;
+	int err = guest_read(ctx, to, at, bytes);
+
+	return err == -EFAULT ? -EIO : err; /* -EFAULT would be the guest's own #PF */
 }
 
 static const struct pt_format *guest_format(const struct vcpu_sregs *s)
@@ -124,7 +146,7 @@ static int access_virt(struct vcpu *v, void *buf, u64 va, size_t bytes, bool wri
 		}
 		err = write ? guest_write(v, at, p, n) : guest_read(v, p, at, n);
 		if (err)
-			return -EIO;
+			return err == -EFAULT ? -EIO : err;
 		p += n;
 		va += n;
 		bytes -= n;

@@ -51,6 +51,7 @@ enum exit_reason {
 	EXIT_XSETBV,
 	EXIT_CACHE,      /* WBINVD, INVD: nothing to do */
 	EXIT_UNDEFINED,  /* an instruction that this virtual processor does not have: #UD */
+	EXIT_RDPMC,      /* it has no performance counters: #GP */
 	EXIT_UD,         /* #UD raised by the guest: perhaps the other vendor's hypercall */
 	EXIT_EXCEPTION,  /* an intercepted exception that the guest gets as it came */
 	EXIT_DR,         /* first use of a debug register */
@@ -133,6 +134,7 @@ struct hvm_ops {
 	/* read, write - MSRs whose value lives with the vendor's state. -EINVAL: not this one. */
 	int (*msr_read)(struct vcpu *v, u32 msr, u64 *value);
 	int (*msr_write)(struct vcpu *v, u32 msr, u64 value);
+	void (*set_tsc_offset)(struct vcpu *v, u64 offset); /* guest's TSC less the host's */
 	void (*allow_dr)(struct vcpu *v); /* stop intercepting debug registers */
 	/* switch_in, switch_out - v's thread comes to or leaves this CPU. */
 	void (*switch_in)(struct vcpu *v);

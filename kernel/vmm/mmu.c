@@ -117,6 +117,7 @@ int mmu_fault(struct vcpu *v, gpa_t at, unsigned int acc)
 		 * topped up above. Both: start again, unless the VM ends. */
 		if (thread_killed())
 			return -EINTR;
+		thread_yield(); /* who holds the bracket may wait for this CPU */
 	}
 }
 

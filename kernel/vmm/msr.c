@@ -29,7 +29,14 @@ static int write_ignored(unused struct vcpu *v, unused u32 msr, unused u64 value
 
 static int tsc_read(struct vcpu *v, unused u32 msr, u64 *value)
 {
-	*value = rdtsc() + v->vm->tsc_offset;
+	*value = rdtsc() + v->tsc_offset;
+	return 0;
+}
+
+static int tsc_write(struct vcpu *v, unused u32 msr, u64 value)
+{
+	v->tsc_offset = value - rdtsc();
+	hvm->set_tsc_offset(v, v->tsc_offset);
 	return 0;
 }
 
@@ -95,7 +102,7 @@ static int mtrr_default_read(unused struct vcpu *v, unused u32 msr, u64 *value)
 }
 
 static const struct msr_entry table[] = {
-	{MSR_TSC, tsc_read, NULL},
+	{MSR_TSC, tsc_read, tsc_write},
 	{MSR_APIC_BASE, apic_base_read, apic_base_write},
 	{0x8b, read_zero, write_ignored},   /* microcode revision */
 	{0xfe, read_zero, NULL},            /* MTRRCAP: no MTRR at all */

@@ -57,11 +57,12 @@ static void deliver_events(struct vcpu *v)
 static void do_init(struct vcpu *v)
 {
 	hvm->vcpu_reset(v);
+	preempt_disable();
 	fpu_reset(&v->fpu);
+	preempt_enable();
 	v->uses_dr = v->osxsave = false;
 	v->fetch.hva = 0;
 	lapic_reset(v->lapic);
-	atomic_store(&v->activity, VCPU_WAIT_SIPI);
 }
 
 static void do_sipi(struct vcpu *v)
@@ -69,13 +70,13 @@ static void do_sipi(struct vcpu *v)
 	u8 vector = atomic_load(&v->sipi_vector);
 	struct segment cs;
 
-	atomic_store(&v->sipi_pending, false);
 	hvm->get_segment(v, SEG_CS, &cs);
 	cs.selector = (u16)(vector << 8);
 	cs.base = (u64)vector << 12;
 	hvm->set_segment(v, SEG_CS, &cs);
 	v->rip = 0;
-	atomic_store(&v->activity, VCPU_RUNNING);
+	atomic_store(&v->activity, VCPU_RUNNING); /* first: vm_check_stuck */
+	atomic_store(&v->sipi_pending, false);
 }
 
 /* An interrupt wakes a halted vCPU only if it can be taken; what is masked leaves it asleep. */
@@ -93,7 +94,7 @@ static bool may_go_on(struct vcpu *v)
 	if (requests & VCPU_REQ_STOP)
 		return true;
 	if (atomic_load(&v->vm->paused))
-		return false;
+		return !atomic_load(&v->parked); /* go round, to say that it stands at the gate */
 	switch (atomic_load(&v->activity)) {
 	case VCPU_RUNNING:
 		return true;
@@ -118,7 +119,12 @@ static void wait_at_gate(struct vcpu *v)
 static bool serve(struct vcpu *v)
 {
 	for (;;) {
-		u32 requests = atomic_and(&v->requests, VCPU_REQ_STOP);
+		u32 requests = atomic_load(&v->requests);
+		/* A SIPI right behind an INIT must find who waits for it: this comes before the
+		 * request is taken off. */
+		if (requests & VCPU_REQ_INIT)
+			atomic_store(&v->activity, VCPU_WAIT_SIPI);
+		atomic_and(&v->requests, ~requests | VCPU_REQ_STOP); /* only what was seen */
 		if (requests & VCPU_REQ_STOP)
 			return false;
 		if (requests & VCPU_REQ_INIT)

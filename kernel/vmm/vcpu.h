@@ -49,6 +49,7 @@ struct vcpu {
 	bool uses_dr;      /* [t] */
 	struct lapic *lapic; /* [o] */
 	void *hw;          /* [o] the vendor's state: struct svm_vcpu */
+	u64 tsc_offset;    /* [t] */
 	bool osxsave;      /* [t] CR4.OSXSAVE, for CPUID */
 	struct {           /* [t] where instruction bytes were found last (guest_mem.c) */
 		u64 page, cr3, hva, gpte_hva, gpte;
@@ -59,7 +60,6 @@ struct vcpu {
 	struct thread thread;
 	/* Statistics [t] */
 	u64 exits[NR_EXIT_REASONS];
-	u64 vmloads, vmsaves, wrmsrs; /* counted for the bench */
 	u64 flushes;       /* ASID flushes asked at entry */
 };
 

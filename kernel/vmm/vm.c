@@ -168,10 +168,8 @@ static void free_parts(struct vm *vm)
 			vcpu_destroy(vm->vcpus[i]);
 	if (vm->board)
 		board_destroy(vm);
-	if (vm->mm) {
+	if (vm->mm)
 		mm_exit(vm->mm);
-		mm_put(vm->mm);
-	}
 }
 
 static int create_parts(struct vm *vm)
@@ -188,9 +186,10 @@ static int create_parts(struct vm *vm)
 	int err = add_memory(vm);
 	if (err)
 		return err;
+	vm->xcr0_allowed = fpu_xcr0_allowed() & XCR0_GUEST;
 	const struct cpuid_policy policy = {
 		.host = host_cpuid,
-		.xcr0_allowed = fpu_xcr0_allowed(),
+		.xcr0_allowed = vm->xcr0_allowed,
 		.nr_vcpus = config->cpus,
 		.apic = config->apic,
 		.tsc_khz = clock_tsc_hz() / 1000,
@@ -347,17 +346,19 @@ void vm_guest_reset(struct vcpu *v, const char *reason)
 			      reason);
 }
 
+/* The fields change one by one while @v wakes: if its activity is the same after the look as before, it
+ * was so throughout, because a vCPU that wakes changes its activity first. */
 static bool can_never_run(const struct vcpu *v)
 {
-	switch (atomic_load(&v->activity)) {
-	case VCPU_HALTED:
-		return !(v->rflags & RFLAGS_IF) && !atomic_load(&v->nmi_pending) &&
-		       !(atomic_load(&v->requests) & VCPU_REQ_INIT);
-	case VCPU_WAIT_SIPI:
-		return !atomic_load(&v->sipi_pending);
-	default:
-		return false;
-	}
+	u32 activity = atomic_load(&v->activity);
+	bool never = false;
+
+	if (activity == VCPU_HALTED)
+		never = !(v->rflags & RFLAGS_IF) && !atomic_load(&v->nmi_pending);
+	else if (activity == VCPU_WAIT_SIPI)
+		never = !atomic_load(&v->sipi_pending);
+	return never && !(atomic_load(&v->requests) & VCPU_REQ_INIT) &&
+	       atomic_load(&v->activity) == activity;
 }
 
 /* INIT, SIPI and NMI come only from a vCPU of the same VM that runs. */
@@ -401,7 +402,7 @@ static void find_largest(struct vm *vm, void *ctx)
 {
 	struct vm **largest = ctx;
 
-	if (vm->state >= VM_ENDING || !vm->mm)
+	if (vm->state != VM_RUNNING) /* one that is being built is refused by its loader */
 		return;
 	if (*largest && (*largest)->mm->counter.usage >= vm->mm->counter.usage)
 		return;
@@ -430,6 +431,11 @@ static void kill_largest(void)
 	atomic_store(&choosing, 0);
 }
 
+static void find_unpaused(struct vm *vm, void *ctx)
+{
+	*(bool *)ctx |= vm->state == VM_RUNNING && !atomic_load(&vm->paused);
+}
+
 void vm_out_of_memory(struct vm *vm)
 {
 	const struct res_counter *c = &vm->mm->counter;
@@ -446,6 +452,10 @@ void vm_out_of_memory(struct vm *vm)
 		vm_pause(vm);
 		printk("Neap: vm %s paused: %s is used up; `vm NAME kill` a VM, then `vm %s resume`\n",
 		       vm->config.name, own_limit ? "its limit" : "memory", vm->config.name);
+		bool anybody_runs = false;
+		vm_for_each(find_unpaused, &anybody_runs);
+		if (!own_limit && !anybody_runs)
+			kill_largest();
 	}
 }
 

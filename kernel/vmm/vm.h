@@ -23,6 +23,7 @@
 #include "vmm/vcpu.h"
 
 #define VM_MAX_VCPUS 8
+#define XCR0_GUEST   7ull /* x87, SSE, AVX: what guests are offered of what the FPU code saves */
 
 enum vm_state { VM_CREATED, VM_RUNNING, VM_ENDING, VM_ENDED };
 
@@ -58,11 +59,11 @@ struct vm {
 	struct vcpu *installer;   /* [mmu_lock] whose spare tables pt_pages hands out */
 	u64 nr_sptables;          /* [mmu_lock] */
 	u64 tlb_gen;              /* [a] raised when a translation was taken away; rule 18 */
-	u64 flushed_gen;          /* [a] kicks were sent up to here */
 
 	struct io_bus io;         /* [o] after creation */
 	struct board *board;      /* [o] its devices */
 	struct cpuid_table cpuid; /* [o] */
+	u64 xcr0_allowed;         /* [o] what a guest may set in XCR0 */
 	u64 tsc_offset;           /* [o] */
 	u64 started_ns;
 	struct {                  /* unclaimed ports and addresses, for `vm NAME stray` */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* mm on the real processor: threads on all CPUs fault one address space through hva, while another takes
- * pages away and a third looks at them by gup. Contents, audit and the number of frames are compared. */
+/* mm on the real processor: threads on all CPUs fault one address space through hva, while another
+ * takes pages away and a third looks at them by gup. Contents, audit and the number of frames are
+ * compared. */
 #include "cpu/clock.h"
 #include "lib/atomic.h"
 #include "lib/errno.h"
@@ -64,7 +65,7 @@ static void mm_end(void)
 	mm = NULL;
 }
 
-/* ---- everything at once --------------------------------------------------------------------------- */
+/* ---- everything at once ---------------------------------------------------------------------- */
 
 /* Writes its own word of random pages, and reads there what it wrote last, or 0 after a zap. */
 static void toucher(void *arg)
@@ -139,16 +140,17 @@ static void test_all_at_once(void)
 	for (u32 i = 0; i < NR_ACTORS; i++)
 		worker_start_on(i, i == LOOKER ? looker : i == ZAPPER ? zapper : toucher, 0, NULL);
 	workers_join(NR_ACTORS);
-	report(nr_wrong == 0, "%u threads on %u CPUs find what they wrote: %u wrong", NR_ACTORS, nr_cpus,
-	       nr_wrong);
-	report(mm->cow_faults > 0 && mm->zero_faults > 0, "%lu faults, %lu of the zero page, %lu copies",
-	       mm->faults, mm->zero_faults, mm->cow_faults);
+	report(nr_wrong == 0, "%u threads on %u CPUs find what they wrote: %u wrong", NR_ACTORS,
+	       nr_cpus, nr_wrong);
+	report(mm->cow_faults > 0 && mm->zero_faults > 0,
+	       "%lu faults, %lu of the zero page, %lu copies", mm->faults, mm->zero_faults,
+	       mm->cow_faults);
 	report(mm_audit(printk) == 0, "the audit of mm is clean while pages are mapped");
 	mm_end();
 	watchdog_stop();
 }
 
-/* ---- the TLB of another CPU ------------------------------------------------------------------------ */
+/* ---- the TLB of another CPU ------------------------------------------------------------------ */
 
 static u32 turn; /* [a] whose step is next */
 
@@ -208,13 +210,13 @@ static void test_shootdown(void)
 	worker_start_on(1, tlb_writer, 2, NULL);
 	workers_join(2);
 	report(workers[0].count + workers[1].count == 0 && mm->cow_faults == PAGES,
-	       "a copied zero page is flushed from the other CPU's TLB: %lu of %lu copies seen wrongly",
+	       "a copied zero page is flushed from the other CPU's TLB: %lu of %lu seen wrongly",
 	       workers[0].count, mm->cow_faults);
 	mm_end();
 	watchdog_stop();
 }
 
-/* ---- fix-up ---------------------------------------------------------------------------------------- */
+/* ---- fix-up ---------------------------------------------------------------------------------- */
 
 /* In a thread of its own, since the mm of the caller is its business. */
 static void fixup_user(void *arg)

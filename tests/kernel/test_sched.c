@@ -6,6 +6,7 @@
 #include "lib/atomic.h"
 #include "lib/check.h"
 #include "lib/format.h"
+#include "lib/mutant.h"
 #include "lib/string.h"
 #include "sched/mutex.h"
 #include "sched/thread.h"
@@ -316,6 +317,43 @@ static void test_stealing(void)
 	watchdog_stop();
 }
 
+/* Two threads spin on the last CPU, others halt: one of these must be called when one of the two is free
+ * to leave, be it the one that waits (@pushed false) or the one that is pushed off when its slice ends. */
+static void idle_cpu_is_called(bool pushed)
+{
+	u64 last = 1ull << (nr_cpus - 1);
+
+	atomic_store(&stop_spinning, false);
+	worker_start_on(0, spinner, last, NULL);
+	(void)thread_sleep_ns(5 * MS);
+	worker_start_on(1, spinner, last, NULL);
+	thread_set_affinity(&workers[pushed ? 0 : 1].thread, ~0ull);
+	/* This CPU would look at the queues before it halts; only if it is the only other one, it may. */
+	if (nr_cpus > 2)
+		busy_wait(100 * MS);
+	else
+		(void)thread_sleep_ns(100 * MS);
+	atomic_store(&stop_spinning, true);
+	workers_join(2);
+	u64 ran = workers[0].thread.run_ns + workers[1].thread.run_ns;
+	report(ran > 150 * MS, "a thread %s goes to a CPU that halts: %lu us of work in 100 ms",
+	       pushed ? "pushed off its CPU" : "set free", ran / 1000);
+}
+
+static void test_idle_cpu_is_called(void)
+{
+	if (nr_cpus < 2) {
+		report_skip("a CPU that halts is called to help", "one CPU");
+		return;
+	}
+	watchdog_start("idle CPU");
+	thread_set_affinity(thread_current(), 1);
+	idle_cpu_is_called(false);
+	idle_cpu_is_called(true);
+	thread_set_affinity(thread_current(), ~0ull);
+	watchdog_stop();
+}
+
 /* ---- life and death ------------------------------------------------------------------------------ */
 
 static u32 nr_short_lives;
@@ -343,6 +381,42 @@ static void test_create_join(void)
 	report(nr_short_lives == 1000, "1000 threads live: %u", nr_short_lives);
 	report(high - low < 64 * STACK_BYTES, "and leave their stacks to the next: they span %lu KiB",
 	       (high - low) / 1024);
+	watchdog_stop();
+}
+
+static bool last_switch; /* [a] worker 0 is about to leave its stack */
+
+static void hold_last_switch(void *ctx)
+{
+	(void)ctx;
+	atomic_store(&last_switch, true);
+	busy_wait(20 * MS);
+}
+
+static void dies_slowly(void *arg)
+{
+	(void)arg;
+	race_arm("sched.switch", 0, hold_last_switch, NULL);
+}
+
+/* The dead thread is held on its stack, by a CPU that we do not need. */
+static void test_join_waits(void)
+{
+	if (nr_cpus < 2) {
+		report_skip("thread_join waits until the stack is left", "one CPU");
+		return;
+	}
+	watchdog_start("join waits");
+	thread_set_affinity(thread_current(), 1);
+	last_switch = false;
+	worker_start_on(0, dies_slowly, 2, NULL);
+	while (!atomic_load(&last_switch))
+		cpu_relax();
+	while (READ_ONCE(workers[0].thread.state) != THREAD_DEAD)
+		cpu_relax();
+	workers_join(1);
+	report(!workers[0].thread.on_cpu, "thread_join waits until the stack is left");
+	thread_set_affinity(thread_current(), ~0ull);
 	watchdog_stop();
 }
 
@@ -436,7 +510,9 @@ static void test_sched(void)
 	test_preemption();
 	test_affinity();
 	test_stealing();
+	test_idle_cpu_is_called();
 	test_create_join();
+	test_join_waits();
 	test_hooks();
 	test_spaces();
 	test_no_tick_alone();

@@ -122,6 +122,7 @@ class Reporter:
         with self.lock:
             self.count[verdict] += 1
             if verdict == "FAIL":
+                task.failed = True
                 self.failed.append(name)
             if verdict != "PASS":
                 self.not_passed.add(task.job.name)
@@ -154,6 +155,7 @@ class Task:
         self.children = children
         self.started = None
         self.reported = set()
+        self.failed = False
         self.log = settings.logs / (job.name.replace("/", "-") + ".log")
         self.log.write_bytes(b"")
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A machine on the host: what mm uses of cpu and sched, in the simplest form that still notices when
- * it is used against its contract. */
+/* A machine on the host: what mm uses of cpu and sched, in the simplest form that still notices
+ * when it is used against its contract. */
 #include <sched.h>
 
 #include "mm_host.h"
@@ -8,11 +8,10 @@
 #include "cpu/memory.h"
 #include "cpu/smp.h"
 #include "cpu/trap.h"
-#include "lib/mutant.h"
 #include "mm/mm_internal.h"
 #include "mm/uaccess.h"
 
-/* ---- the processors ------------------------------------------------------------------------------ */
+/* ---- the processors -------------------------------------------------------------------------- */
 
 _Thread_local struct cpu *host_cpu;
 struct cpu *cpus[MAX_CPUS];
@@ -74,7 +73,7 @@ void spin_debug_drop(struct spinlock *l)
 	c->nr_ranks--;
 }
 
-/* ---- sleeping locks -------------------------------------------------------------------------------- */
+/* ---- sleeping locks -------------------------------------------------------------------------- */
 
 #define WRITER 0x80000000u
 
@@ -147,7 +146,7 @@ bool rwsem_is_held(const struct rwsem *s)
 	return atomic_load(&s->state) != 0;
 }
 
-/* ---- address spaces and the other processors ------------------------------------------------------- */
+/* ---- address spaces and the other processors ------------------------------------------------- */
 
 void smp_call(u64 mask, void (*fn)(void *arg), void *arg)
 {
@@ -205,7 +204,7 @@ void trap_set_fault_handler(int (*fn)(u64 va, u32 pfec))
 	fault_handler = fn;
 }
 
-/* ---- accesses to hva ------------------------------------------------------------------------------- */
+/* ---- accesses to hva ------------------------------------------------------------------------- */
 
 /* serve - what the trap code does. */
 static int serve(u64 va, u32 pfec)
@@ -284,7 +283,7 @@ int uaccess_clear(u64 to, size_t bytes)
 	return 0;
 }
 
-/* ---- physical memory ------------------------------------------------------------------------------- */
+/* ---- physical memory ------------------------------------------------------------------------- */
 
 u64 host_direct_map;
 struct pt kernel_pt = {.fmt = &pt_format_host};
@@ -320,7 +319,7 @@ void kernel_pages_set(struct pt_pages *pages)
 	kernel_pt.pages = pages;
 }
 
-/* clear_page - and the place to notice N3: what is made ready for its next owner, no TLB reaches. */
+/* clear_page - and the place to notice N3: no TLB reaches what is made ready for another. */
 static void clear_page(void *page)
 {
 	for (u32 i = 0; i < MM_HOST_CPUS; i++)
@@ -351,7 +350,7 @@ void mm_host_start(u64 bytes)
 	for (u32 i = 0; i < MM_HOST_CPUS; i++) {
 		struct host_processor *p = &processor[i];
 
-		p->cpu = (struct cpu){.self = &p->cpu, .current = &p->thread, .id = i, .online = true};
+		p->cpu = (struct cpu){.self = &p->cpu, .current = &p->thread, .id = i};
 		softmmu_init(&p->mmu, SOFTMMU_HOST, kernel_pt.root);
 		cpus[i] = &p->cpu;
 	}
@@ -366,7 +365,7 @@ void mm_host_start(u64 bytes)
 	*entry = page_to_phys(frame_alloc(FRAME_KERNEL, 0)) | PTE_P | PTE_W | PTE_A | PTE_D;
 }
 
-/* ---- what was noticed ------------------------------------------------------------------------------- */
+/* ---- what was noticed ------------------------------------------------------------------------ */
 
 static unsigned int violations; /* [a] */
 
@@ -399,174 +398,4 @@ void mm_host_report(const char *fmt, ...)
 int mm_host_audit(void)
 {
 	return mm_audit(mm_host_report) + frame_audit(mm_host_report);
-}
-
-/* ---- a secondary MMU --------------------------------------------------------------------------------- */
-
-static struct spte *spte_of(struct secondary *s, u64 at)
-{
-	u64 i = (at - s->base) >> PAGE_SHIFT;
-
-	return i < SPTES ? &s->spte[i] : NULL;
-}
-
-/* spte_zap - dirty goes to mm (N4). => s->lock */
-static void spte_zap(struct spte *spte)
-{
-	if (spte->present && spte->dirty)
-		mm_mark_dirty(pfn(spte->pfn));
-	*spte = (struct spte){0};
-}
-
-static int range_start(struct mm_notifier *n, const struct mm_event *ev)
-{
-	struct secondary *s = container_of(n, struct secondary, n);
-
-	if (s->refuse && !ev->may_sleep)
-		return -EAGAIN;
-	spin_lock(&s->lock);
-	s->starts++;
-	s->open++;
-	s->reason[ev->reason]++;
-	for (u64 i = 0; i < SPTES; i++) {
-		u64 at = s->base + (i << PAGE_SHIFT);
-		if (at >= ev->start && at < ev->end)
-			spte_zap(&s->spte[i]);
-	}
-	spin_unlock(&s->lock);
-	return 0;
-}
-
-static void range_end(struct mm_notifier *n, const struct mm_event *ev)
-{
-	struct secondary *s = container_of(n, struct secondary, n);
-
-	(void)ev;
-	spin_lock(&s->lock);
-	if (s->open-- == 0)
-		mm_host_violation("I3: range_end without range_start");
-	s->ends++;
-	spin_unlock(&s->lock);
-}
-
-static void release(struct mm_notifier *n, struct mm *mm)
-{
-	struct secondary *s = container_of(n, struct secondary, n);
-
-	(void)mm;
-	spin_lock(&s->lock);
-	s->released++;
-	for (u64 i = 0; i < SPTES; i++)
-		spte_zap(&s->spte[i]);
-	spin_unlock(&s->lock);
-}
-
-static const struct mm_notifier_ops secondary_ops = {
-	.name = "secondary",
-	.release = release,
-	.invalidate_range_start = range_start,
-	.invalidate_range_end = range_end,
-};
-
-void secondary_init(struct secondary *s, struct mm *mm, u64 base)
-{
-	*s = (struct secondary){.n.ops = &secondary_ops, .mm = mm, .base = base};
-	spin_init(&s->lock, RANK_MMU);
-	assert_int_equal(mm_notifier_register(mm, &s->n), 0);
-}
-
-int secondary_fault(struct secondary *s, u64 at, unsigned int acc)
-{
-	struct spte *spte = spte_of(s, at);
-	bool again;
-
-	if (!spte)
-		return -EFAULT;
-	do {
-		struct notifier_sample sample = notifier_sample(&s->mm->notifiers, at); /* rule 1 */
-		struct mm_page page;
-		int err = mm_gup(s->mm, hva(at), acc, &page);
-
-		if (err)
-			return err;
-		race_point("secondary.before_install");
-		spin_lock(&s->lock);
-		again = notifier_retry(&s->mm->notifiers, sample); /* rule 4 */
-		if (again) {
-			s->retries++;
-		} else {
-			spte_zap(spte);
-			*spte = (struct spte){
-				.pfn = page.pfn.v,
-				.present = true,
-				.writable = page.writable,
-				.young = true,
-			};
-		}
-		spin_unlock(&s->lock);
-		page_put(page.page);
-		if (again)
-			cpu_relax();
-	} while (again);
-	return 0;
-}
-
-/* access_once - false: fault first. The lock makes flushes of its TLB unnecessary: it has none. */
-static bool access_once(struct secondary *s, u64 at, bool write, u64 *value)
-{
-	struct spte *spte = spte_of(s, at);
-	bool ok;
-
-	spin_lock(&s->lock);
-	ok = spte && spte->present && (spte->writable || !write);
-	if (ok) {
-		u64 *word = host_virt((spte->pfn << PAGE_SHIFT) + page_offset(at));
-
-		spte->young = true;
-		spte->dirty |= write;
-		if (write)
-			atomic_store(word, *value);
-		else
-			*value = atomic_load(word);
-	}
-	spin_unlock(&s->lock);
-	return ok;
-}
-
-int secondary_load(struct secondary *s, u64 at, u64 *value)
-{
-	int err = 0;
-
-	while (!err && !access_once(s, at, false, value))
-		err = secondary_fault(s, at, ACC_R);
-	return err;
-}
-
-int secondary_store(struct secondary *s, u64 at, u64 value)
-{
-	int err = 0;
-
-	while (!err && !access_once(s, at, true, &value))
-		err = secondary_fault(s, at, ACC_W);
-	return err;
-}
-
-void secondary_check(struct secondary *s)
-{
-	if (s->starts != s->ends || s->open)
-		mm_host_violation("rule 8: %u brackets opened, %u closed", s->starts, s->ends);
-	for (u64 i = 0; i < SPTES; i++) {
-		const struct spte *spte = &s->spte[i];
-		u64 at = s->base + (i << PAGE_SHIFT);
-		const u64 *entry = mm_entry(s->mm, at);
-		pte_t pte = {entry ? atomic_load(entry) : 0};
-
-		if (!spte->present)
-			continue;
-		if (!pte_present(pte) || pte_pfn(pte).v != spte->pfn)
-			mm_host_violation("N1: hva %#lx: spte has frame %#lx, pte is %#lx", at, spte->pfn,
-					  pte.v);
-		else if (spte->writable && !pte_writable(pte))
-			mm_host_violation("N2: hva %#lx: spte writable, pte %#lx", at, pte.v);
-	}
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A machine on the host for the tests of mm and notifier: RAM from host.h's arena, a few CPUs with a
- * soft MMU each, host versions of what mm uses of cpu and sched, and a secondary MMU that subscribes.
+/* A machine on the host for the tests of mm and notifier: RAM from host.h's arena, a few CPUs with
+ * a soft MMU each, host versions of what mm uses of cpu and sched, and a secondary MMU that
+ * subscribes.
  *
- * One thread plays several CPUs in turn (mm_host_cpu): a race hook switches to another CPU and back.
- * With real threads each plays one CPU of its own. Where a sleeping lock is not free, one thread alone
- * would wait for ever: that is a failure; threads yield (mm_host_threads).
+ * One thread plays several CPUs in turn (mm_host_cpu): a race hook switches to another CPU and
+ * back. With real threads each plays one CPU of its own. Where a sleeping lock is not free, one
+ * thread alone would wait for ever: that is a failure; threads yield (mm_host_threads).
  *
- * What goes against a rule is noted by mm_host_violation, not failed at once, so that a test can ask
- * whether a mutant was noticed. */
+ * What goes against a rule is noted by mm_host_violation, not failed at once, so that a test can
+ * ask whether a mutant was noticed. */
 #pragma once
 
 #include "host.h"
@@ -46,7 +47,7 @@ void mm_host_report(const char *fmt, ...) printf_like(1, 2);
 
 u64 mm_host_free_frames(void);
 
-/* ---- a secondary MMU --------------------------------------------------------------------------- */
+/* ---- a secondary MMU ------------------------------------------------------------------------- */
 
 #define SPTES 1024
 
@@ -55,8 +56,8 @@ struct spte {
 	bool present, writable, dirty, young;
 };
 
-/* A subscriber that keeps the rules: a table of translations for [base, base + SPTES pages), and what
- * it was told. */
+/* A subscriber that keeps the rules: a table of translations for [base, base + SPTES pages), and
+ * what it was told. */
 struct secondary {
 	struct mm_notifier n;
 	struct mm *mm;

@@ -5,7 +5,7 @@
  * kernel/mm/rmap.c kernel/mm/table.c kernel/mm/uaccess.c kernel/mm/unmap.c
  * kernel/notifier/notifier.c kernel/lib/pt_walk.c kernel/lib/pt_format.c kernel/lib/mutant.c
  * kernel/lib/string.c tests/unit/softmmu.c tests/unit/mm_host.c */
-/* Frames: buddy, caches, watermarks, owners, and the panics for those who give back what is not theirs. */
+/* Frames: buddy, caches, watermarks, owners, and panics for who gives back what is not his. */
 #include "mm_host.h"
 
 #include "cpu/memory.h"
@@ -98,7 +98,7 @@ static void random_blocks_keep_the_lists_whole(void **state)
 	assert_int_equal(mm_host_free_frames(), before);
 }
 
-/* ---- watermarks ---------------------------------------------------------------------------------- */
+/* ---- watermarks ------------------------------------------------------------------------------ */
 
 static struct page *hoard[RAM / PAGE_SIZE];
 static u32 nr_hoard, woken, asked;
@@ -135,7 +135,10 @@ static void free_hoard(void)
 
 static void marks_stop_all_but_the_reserve(void **state)
 {
-	static const struct frame_reclaimer reclaimer = {.wake = wake, .direct = give_three_then_none};
+	static const struct frame_reclaimer reclaimer = {
+		.wake = wake,
+		.direct = give_three_then_none,
+	};
 	struct frame_stats s;
 	u32 direct;
 
@@ -175,7 +178,7 @@ static void every_third_allocation_can_fail(void **state)
 	frame_fail_every(0);
 }
 
-/* ---- owners --------------------------------------------------------------------------------------- */
+/* ---- owners ---------------------------------------------------------------------------------- */
 
 static void owners_are_counted(void **state)
 {
@@ -237,7 +240,7 @@ static void modules_come_to_the_allocator_when_consumed(void **state)
 	assert_int_equal(b.by_owner[FRAME_MODULE], 0);
 }
 
-/* ---- panics --------------------------------------------------------------------------------------- */
+/* ---- panics ---------------------------------------------------------------------------------- */
 
 static void free_it(void *p)
 {

@@ -4,10 +4,12 @@
  * kernel/mm/gup.c kernel/mm/mm.c kernel/mm/objcache.c kernel/mm/region.c kernel/mm/res_counter.c
  * kernel/mm/rmap.c kernel/mm/table.c kernel/mm/uaccess.c kernel/mm/unmap.c
  * kernel/notifier/notifier.c kernel/lib/pt_walk.c kernel/lib/pt_format.c kernel/lib/mutant.c
- * kernel/lib/string.c tests/unit/softmmu.c tests/unit/mm_host.c */
-/* Chance against mm: several mms, four CPUs with TLBs that never forget by themselves, a secondary MMU
- * on each mm, allocations that fail; after each step contents are compared with a model, and the rules
- * N1 to N3, the audit and the number of frames with what they must be. Then the same with real threads. */
+ * kernel/lib/string.c tests/unit/softmmu.c tests/unit/mm_host.c
+ * tests/unit/mm_secondary.c */
+/* Chance against mm: several mms, four CPUs with TLBs that never forget by themselves, a secondary
+ * MMU on each mm, allocations that fail; after each step contents are compared with a model, and
+ * the rules N1 to N3, the audit and the number of frames with what they must be. Then the same with
+ * real threads. */
 #include <time.h>
 
 #include "mm_host.h"
@@ -57,7 +59,7 @@ static void expect(u64 got, u64 want, const char *what)
 		printk("%s: %#lx instead of %#lx\n", what, got, want);
 }
 
-/* ---- worlds ---------------------------------------------------------------------------------------- */
+/* ---- worlds ---------------------------------------------------------------------------------- */
 
 static bool world_begin(struct world *w)
 {
@@ -103,7 +105,7 @@ static void world_end(struct world *w)
 	w->mm = NULL;
 }
 
-/* ---- steps ------------------------------------------------------------------------------------------ */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 /* some_world - mostly the one in CR3: only a TLB that lives long can be stale. */
 static struct world *some_world(void)
@@ -184,7 +186,8 @@ static void step_gup(struct world *w)
 		mm_mark_dirty(pin->page.pfn);
 		/* References to the zero page that was there before are of another page now. */
 		for (u32 k = 0; k < NR_PINS; k++)
-			if (pins[k].w == w && pins[k].index == i && pins[k].page.page != pin->page.page)
+			if (pins[k].w == w && pins[k].index == i &&
+			    pins[k].page.page != pin->page.page)
 				pins[k].attached = false;
 	}
 }
@@ -195,7 +198,8 @@ static void step_pin_check(void)
 
 	if (!pin->w || !pin->attached || pin->page.page == zero_page)
 		return;
-	u64 *word = host_virt(page_to_phys(pin->page.page) + page_offset(place(pin->w, pin->index)));
+	u64 at = place(pin->w, pin->index);
+	u64 *word = host_virt(page_to_phys(pin->page.page) + page_offset(at));
 	expect(*word, pin->w->word[pin->index], "word behind an old reference");
 }
 
@@ -307,8 +311,8 @@ static void random_steps_keep_all_rules(void **state)
 	assert_int_equal(zero_page->refcount, 1);
 }
 
-/* noticed_by_chance - do random steps find the mutant @name? The machine survives: these mutants leave
- * wrong translations, which end with their worlds. */
+/* noticed_by_chance - do random steps find the mutant @name? The machine survives: these mutants
+ * leave wrong translations, which end with their worlds. */
 static void noticed_by_chance(const char *name)
 {
 	unsigned int noticed = 0;
@@ -339,7 +343,7 @@ static void chance_notices_cow_no_flush(void **state)
 	noticed_by_chance("cow_no_flush");
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------ */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 #define THREAD_PAGES 24
 #define THREAD_MS    1000
@@ -380,7 +384,7 @@ static void *play_cpu(void *arg)
 	return NULL;
 }
 
-/* Looks at pages by gup and through the secondary, in turn: everything there is of that page, or 0. */
+/* Looks at pages by gup and through the secondary: all that it finds is of that page, or 0. */
 static void *play_looker(void *arg)
 {
 	struct rng r = rng_seeded(77);
@@ -397,7 +401,8 @@ static void *play_looker(void *arg)
 				mm_host_violation("gup of page %u gave %#lx", i, v);
 			page_put(page.page);
 		}
-		if (secondary_load(&shared.sec, thread_place(i, word), &v) || (v && v >> 48 != i + 1))
+		if (secondary_load(&shared.sec, thread_place(i, word), &v) ||
+		    (v && v >> 48 != i + 1))
 			mm_host_violation("secondary: page %u has %#lx", i, v);
 		if (secondary_store(&shared.sec, thread_place(i, 2), stamp(i, ++n)))
 			mm_host_violation("secondary: store failed");

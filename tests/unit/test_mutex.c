@@ -51,8 +51,15 @@ void thread_will_sleep(void)
 	set_state(actor_of(thread_current()), THREAD_SLEEPING);
 }
 
+static void (*finish_hook)(void); /* called once by actor 0, between its last look and wait_finish */
+
 void thread_will_not_sleep(void)
 {
+	if (finish_hook && thread_current() == &actors[0].thread) {
+		void (*hook)(void) = finish_hook;
+		finish_hook = NULL;
+		hook();
+	}
 	set_state(actor_of(thread_current()), THREAD_RUNNABLE);
 }
 
@@ -281,6 +288,47 @@ static void killed_waiter_passes_the_wakeup_on(void **state)
 	assert_true(nr_eintr > 0);
 }
 
+static void mutex_locker(struct actor *me)
+{
+	if (me->index == 0) {
+		assert_int_equal(mutex_lock_killable(&mutex), -EINTR);
+		return;
+	}
+	mutex_lock(&mutex);
+	counter++;
+	mutex_unlock(&mutex);
+}
+
+/* Actor 0, killed, has seen the lock held and gives up. Actor 1 queues behind it; then the holder
+ * unlocks, which wakes actor 0 only. */
+static void second_waiter_and_unlock(void)
+{
+	actors[1].play = mutex_locker;
+	pthread_create(&actors[1].pthread, NULL, actor_main, &actors[1]);
+	while (!actor_sleeps(&actors[1]))
+		sched_yield();
+	host_cpu = &main_actor.cpu;
+	mutex_unlock(&mutex);
+	host_cpu = &actors[0].cpu;
+}
+
+static void wakeup_is_not_spent_on_who_gives_up(void **state)
+{
+	(void)state;
+	mutex_init(&mutex);
+	counter = 0;
+	mutex_lock(&mutex);
+	actor_init(&actors[1], 1);
+	finish_hook = second_waiter_and_unlock;
+	actor_init(&actors[0], 0);
+	actors[0].play = mutex_locker;
+	actors[0].thread.kill = true;
+	pthread_create(&actors[0].pthread, NULL, actor_main, &actors[0]);
+	actors_join(2);
+	assert_int_equal(counter, 1);
+	assert_null(finish_hook);
+}
+
 /* ---- rwsem -------------------------------------------------------------------------------------- */
 
 static struct rwsem rwsem;
@@ -466,6 +514,7 @@ int main(void)
 		cmocka_unit_test_setup(mutex_knows_its_holder, setup),
 		cmocka_unit_test_setup(mutex_excludes, setup),
 		cmocka_unit_test_setup(killed_waiter_passes_the_wakeup_on, setup),
+		cmocka_unit_test_setup(wakeup_is_not_spent_on_who_gives_up, setup),
 		cmocka_unit_test_setup(rwsem_one_word, setup),
 		cmocka_unit_test_setup(rwsem_many_readers_or_one_writer, setup),
 		cmocka_unit_test_setup(waiting_writer_stops_new_readers, setup),

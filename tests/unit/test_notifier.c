@@ -155,7 +155,7 @@ static u32 nr_bumps(void)
 	return n;
 }
 
-/* ---- who may subscribe ---------------------------------------------------------------------------- */
+/* ---- who may subscribe ----------------------------------------------------------------------- */
 
 static void kinds_do_not_mix(void **state)
 {
@@ -188,7 +188,7 @@ static void without_subscribers_nothing_is_counted(void **state)
 	assert_int_equal(notifier_young(&head, NULL, 0, 1, YOUNG_TEST), 0);
 }
 
-/* ---- brackets ------------------------------------------------------------------------------------- */
+/* ---- brackets -------------------------------------------------------------------------------- */
 
 static void each_bucket_of_a_range_is_opened_once(void **state)
 {
@@ -367,7 +367,7 @@ static void ending_what_was_not_begun_panics(void **state)
 	expect_panic("ended twice", end_it, NULL);
 }
 
-/* ---- the other calls ------------------------------------------------------------------------------ */
+/* ---- the other calls ------------------------------------------------------------------------- */
 
 static void young_asks_all_but_when_only_looking(void **state)
 {
@@ -385,7 +385,10 @@ static void young_asks_all_but_when_only_looking(void **state)
 
 static void change_pte_bumps_the_sequence(void **state)
 {
-	static const struct mm_notifier_ops without = {.name = "w", .invalidate_range_start = start};
+	static const struct mm_notifier_ops without = {
+		.name = "without",
+		.invalidate_range_start = start,
+	};
 
 	(void)state;
 	assert_int_equal(notifier_add(&head, &a.n), 0);

@@ -170,7 +170,10 @@ static void svm_vcpu_reset(struct vcpu *v)
 	b->interrupt_shadow = 0;
 	b->virq = VIRQ_MASKING;
 	b->intercept1 &= ~(INTERCEPT_VINTR | INTERCEPT_IRET);
-	s->nmi_masked = s->stepping = false;
+	s->nmi_masked = false;
+	s->watch = WATCH_NOTHING;
+	b->dr_read = b->dr_write = 0xffff;
+	memset(v->dr, 0, sizeof(v->dr));
 	s->nmi_iret_rip = 0;
 	memset(v->regs, 0, sizeof(v->regs));
 	v->regs[REG_RDX] = v->vm->cpuid.basic[1].eax;
@@ -194,7 +197,7 @@ static int svm_vcpu_create(struct vcpu *v)
 	set_intercepts(b);
 	b->iopm_pa = iopm_pa;
 	b->msrpm_pa = msrpm_pa;
-	b->tsc_offset = v->vm->tsc_offset;
+	b->tsc_offset = v->tsc_offset = v->vm->tsc_offset;
 	b->nested_control = 1;
 	b->nested_cr3 = v->vm->pt.root;
 	b->g_pat = 0x0007040600070406; /* reset value */
@@ -319,15 +322,20 @@ static void svm_nmi_unmask(struct vcpu *v)
 	s->nmi_iret_rip = v->rip;
 }
 
-/* While the handler runs, its IRET exits. Where only the IRET itself or an interrupt shadow stands in the
- * way, one single step over it is all that is needed; #DB exits always. */
+/* While the handler runs, its IRET exits. Where another event goes first, the guest is made to leave
+ * right behind it. Where only the IRET itself or an interrupt shadow stands in the way, one single step
+ * over it is all that is needed; #DB exits always. */
 static void svm_want_nmi_window(struct vcpu *v)
 {
 	struct svm_vcpu *s = v->hw;
 
-	if (s->nmi_masked || s->stepping)
+	if (s->nmi_masked || s->watch)
 		return;
-	s->stepping = true;
+	if (svm_injection_pending(v)) {
+		s->watch = WATCH_KICK;
+		return;
+	}
+	s->watch = WATCH_STEP;
 	s->guest_tf = v->rflags & RFLAGS_TF;
 	v->rflags |= RFLAGS_TF;
 }
@@ -397,6 +405,11 @@ static int svm_msr_write(struct vcpu *v, u32 msr, u64 value)
 	}
 }
 
+static void svm_set_tsc_offset(struct vcpu *v, u64 offset)
+{
+	vmcb_of(v)->tsc_offset = offset;
+}
+
 static void svm_dr_load(struct vcpu *v)
 {
 	write_dr0(v->dr[0]);
@@ -407,9 +420,9 @@ static void svm_dr_load(struct vcpu *v)
 
 static void svm_allow_dr(struct vcpu *v)
 {
+	u64 flags = irq_save();
 	vmcb_of(v)->dr_read = vmcb_of(v)->dr_write = 0;
 	v->uses_dr = true;
-	u64 flags = irq_save();
 	svm_dr_load(v);
 	irq_restore(flags);
 }
@@ -446,6 +459,16 @@ static noinline void redeliver(struct vmcb *b)
 	b->event_inject = event;
 }
 
+/* Whatever the exit was, the watch is over; events are looked at again and may set another. A step that
+ * another exit came before has not happened: TF is taken back. */
+static noinline void watch_ends(struct vcpu *v, struct svm_vcpu *s)
+{
+	if (s->watch == WATCH_STEP && !s->guest_tf)
+		v->rflags &= ~(u64)RFLAGS_TF;
+	s->watch = WATCH_NOTHING;
+	atomic_or(&v->requests, VCPU_REQ_EVENT);
+}
+
 static void svm_run(struct vcpu *v)
 {
 	struct svm_vcpu *s = v->hw;
@@ -467,6 +490,8 @@ static void svm_run(struct vcpu *v)
 		preempt_enable_no_resched();
 	}
 	svm_asid_prepare(v, s);
+	if (unlikely(s->watch == WATCH_KICK))
+		smp_kick(cpu->id); /* held until VMRUN sets GIF */
 
 	b->rax = v->regs[REG_RAX];
 	b->rsp = v->regs[REG_RSP];
@@ -488,6 +513,8 @@ static void svm_run(struct vcpu *v)
 	if (unlikely(b->exit_int_info & EVENT_VALID))
 		redeliver(b);
 	svm_exit_record(v, s);
+	if (unlikely(s->watch))
+		watch_ends(v, s);
 	stgi();
 }
 
@@ -519,6 +546,7 @@ const struct hvm_ops svm_ops = {
 	.get_tpr = svm_get_tpr,
 	.msr_read = svm_msr_read,
 	.msr_write = svm_msr_write,
+	.set_tsc_offset = svm_set_tsc_offset,
 	.allow_dr = svm_allow_dr,
 	.switch_in = svm_switch_in,
 	.switch_out = svm_switch_out,

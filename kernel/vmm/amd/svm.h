@@ -9,6 +9,12 @@
 
 extern const struct hvm_ops svm_ops;
 
+enum svm_watch {
+	WATCH_NOTHING,
+	WATCH_STEP, /* TF is ours: one instruction */
+	WATCH_KICK, /* an interrupt of our own, right behind the event that is injected */
+};
+
 struct svm_vcpu {
 	struct vmcb *vmcb;  /* [o] */
 	u64 vmcb_pa;        /* [o] */
@@ -16,7 +22,7 @@ struct svm_vcpu {
 	u32 asid;           /* [t] the slot it had last, on some CPU: a hint */
 	bool nmi_masked;    /* [t] until its handler's IRET */
 	u64 nmi_iret_rip;   /* [t] that IRET, while it has not yet executed */
-	bool stepping;      /* [t] TF is ours: one instruction, then the NMI */
+	enum svm_watch watch; /* [t] how the next exit is brought about for a waiting NMI */
 	bool guest_tf;      /* [t] what TF was before */
 };
 

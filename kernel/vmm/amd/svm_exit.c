@@ -33,14 +33,9 @@ static void record_npf(struct vcpu *v, const struct vmcb *b)
 /* The end of our own single step (svm_want_nmi_window); the guest sees nothing of it. */
 static void record_step(struct vcpu *v, struct svm_vcpu *s)
 {
-	s->stepping = false;
 	s->nmi_iret_rip = 0;
-	if (!s->guest_tf) {
-		/* An instruction that loads RFLAGS has cleared it already; others have not. */
-		v->rflags &= ~(u64)RFLAGS_TF;
-		s->vmcb->dr6 &= ~(1ul << 14);
-	}
-	v->exit.reason = EXIT_IRQ_WINDOW;
+	s->vmcb->dr6 &= ~(1ul << 14);
+	v->exit.reason = EXIT_NONE; /* svm_run asks for another look at events */
 }
 
 static void record_exception(struct vcpu *v, struct svm_vcpu *s)
@@ -48,10 +43,9 @@ static void record_exception(struct vcpu *v, struct svm_vcpu *s)
 	const struct vmcb *b = s->vmcb;
 	u8 vector = b->exit_code - SVM_EXIT_EXCP0;
 
-	if (vector == VEC_DB && s->stepping) {
+	if (vector == VEC_DB && s->watch == WATCH_STEP && !s->guest_tf) {
 		record_step(v, s);
-		if (!s->guest_tf)
-			return;
+		return;
 	}
 
 	v->exit.reason = vector == VEC_UD ? EXIT_UD : EXIT_EXCEPTION;
@@ -82,6 +76,7 @@ static enum exit_reason plain_reason(u64 code)
 	case SVM_EXIT_SHUTDOWN:
 		return EXIT_TRIPLE_FAULT;
 	case SVM_EXIT_RDPMC:
+		return EXIT_RDPMC;
 	case SVM_EXIT_RSM:
 	case SVM_EXIT_INVLPGA:
 	case SVM_EXIT_VMRUN:

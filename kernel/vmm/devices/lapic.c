@@ -39,6 +39,7 @@ struct lapic {
 	u32 isr[8], tmr[8]; /* [t] */
 	u32 ldr, dfr;      /* [a] others read them to route logical destinations */
 	u32 spiv;          /* [a] */
+	u8 tpr;            /* [t] as written; the processor keeps the class alone */
 	u32 esr, icr_high, icr, timer_init, timer_divide; /* [t] */
 	u32 lvt[NR_LVT];   /* [t] */
 	bool enabled;      /* [a] by APIC_BASE */
@@ -77,6 +78,7 @@ void lapic_reset(struct lapic *l)
 	atomic_store(&l->ldr, 0);
 	atomic_store(&l->dfr, ~0u);
 	atomic_store(&l->spiv, 0xff);
+	l->tpr = 0;
 	l->esr = l->icr = l->icr_high = l->timer_init = l->timer_divide = 0;
 	for (int i = 0; i < NR_LVT; i++)
 		l->lvt[i] = LVT_MASKED;
@@ -190,6 +192,8 @@ static void send(struct lapic *from, u32 icr)
 					    : matches(to, dest, icr & (1u << 11));
 		if (!hit || !atomic_load(&to->enabled))
 			continue;
+		if (lowest && !(atomic_load(&to->spiv) & SPIV_ENABLED))
+			continue; /* another one can take it */
 		deliver(to, icr);
 		if (lowest)
 			break;
@@ -227,7 +231,7 @@ static u32 register_read(struct lapic *l, u32 reg)
 	case REG_VERSION:
 		return (NR_LVT - 1) << 16 | 0x14;
 	case REG_TPR:
-		return hvm->get_tpr(l->vcpu);
+		return l->tpr >> 4 == hvm->get_tpr(l->vcpu) >> 4 ? l->tpr : hvm->get_tpr(l->vcpu);
 	case REG_PPR:
 		return processor_priority(l);
 	case REG_LDR:
@@ -265,11 +269,12 @@ static void register_write(struct lapic *l, u32 reg, u32 value)
 	u32 *lvt = lvt_of(l, reg);
 
 	if (lvt) {
-		*lvt = (value & 0x000307ff) | (l->spiv & SPIV_ENABLED ? value & LVT_MASKED : LVT_MASKED);
+		*lvt = (value & 0x0003a7ff) | (l->spiv & SPIV_ENABLED ? value & LVT_MASKED : LVT_MASKED);
 		return;
 	}
 	switch (reg) {
 	case REG_TPR:
+		l->tpr = value;
 		hvm->set_tpr(l->vcpu, (u8)value);
 		atomic_or(&l->vcpu->requests, VCPU_REQ_EVENT);
 		break;
