@@ -30,8 +30,8 @@ GUEST_LIB64 := $(filter-out bare32.c,$(notdir $(wildcard $(GUEST_DIR)/lib/*.c)))
 GUEST_LIB64 := $(GUEST_LIB64:%=$(GUEST_OBJ)/lib/%.o)
 GUEST_LIB32 := $(patsubst %,$(GUEST_OBJ)/32/lib/%.o,start_bare32.S console.c boot.c bare32.c)
 
-GUEST_QUIET := $(if $(V),,@)
-guest_say    = $(if $(V),,@printf '  %-7s %s\n' GUEST $(1))
+GUEST_QUIET := $(if $(filter 1,$(V)),,@)
+guest_say    = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' GUEST $(1))
 
 .PHONY: guests guests-list guests-clean
 guests: $(GUEST_ELFS)
