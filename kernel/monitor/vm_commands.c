@@ -181,7 +181,8 @@ void monitor_kill_all(const char *reason)
 
 static const struct shell_command commands[] = {
 	{"vms", "", "list the VMs", cmd_vms, NULL},
-	{"vm", "NAME pause|resume|kill|dump|stray", "do something with one VM", cmd_vm, complete_vm},
+	{"vm", "NAME VERB", "one VM: pause, resume, kill, dump (its registers), stray (unclaimed I/O)", cmd_vm,
+	 complete_vm},
 };
 
 void monitor_vm_commands(void)

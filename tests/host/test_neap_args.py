@@ -107,7 +107,7 @@ class DryRunTest(HostTest):
     def test_kernel_arguments(self):
         cfg, _ = self.dry_run("--batch", "--timeout", "9", "--ram", "48M", "--engine", "tdp",
                               "--screen", "fb", "--kernel-args", "a  b")
-        self.assertIn(" 'ram=48M' 'mmu=tdp' 'video=fb' 'batch' 'timeout=9' 'a' '' 'b';", cfg)
+        self.assertIn(" 'ram=48M' 'mmu=tdp' 'batch' 'timeout=9' 'a' '' 'b';", cfg)
         self.assertIn("-o fb = fb", cfg)
 
     def test_timeout_is_for_the_kernel_in_batch_mode_only(self):

@@ -194,8 +194,6 @@ def kernel_args(options):
     if options.ram is not None:
         words.append(f"ram={format_size(options.ram)}")
     words.append(f"mmu={options.engine}")
-    if options.screen == "fb":
-        words.append("video=fb")
     if options.command == "run" and options.batch:
         words.append("batch")
         if options.timeout:
