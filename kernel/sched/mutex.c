@@ -9,6 +9,7 @@
 #include "sched/mutex.h"
 
 #include "lib/check.h"
+#include "sched/sched_internal.h"
 
 enum { MUTEX_FREE, MUTEX_HELD, MUTEX_CONTENDED };
 
@@ -62,7 +63,7 @@ static noinline int mutex_lock_slow(struct mutex *m, bool killable)
 
 void mutex_lock(struct mutex *m)
 {
-	might_sleep();
+	assert_may_sleep();
 	if (likely(mutex_trylock(m)))
 		return;
 	(void)mutex_lock_slow(m, false);
@@ -71,7 +72,7 @@ void mutex_lock(struct mutex *m)
 
 int mutex_lock_killable(struct mutex *m)
 {
-	might_sleep();
+	assert_may_sleep();
 	if (likely(mutex_trylock(m)))
 		return 0;
 	int err = mutex_lock_slow(m, true);

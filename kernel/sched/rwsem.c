@@ -153,7 +153,7 @@ bool rwsem_read_trylock(struct rwsem *s)
 
 void rwsem_read_lock(struct rwsem *s)
 {
-	might_sleep();
+	assert_may_sleep();
 	if (unlikely(!rwsem_read_trylock(s)))
 		(void)rwsem_lock_slow(s, false, false);
 }
@@ -177,7 +177,7 @@ static inline bool rwsem_write_trylock(struct rwsem *s)
 
 void rwsem_write_lock(struct rwsem *s)
 {
-	might_sleep();
+	assert_may_sleep();
 	if (unlikely(!rwsem_write_trylock(s)))
 		(void)rwsem_lock_slow(s, true, false);
 	rwsem_set_writer(s, thread_current());
@@ -185,7 +185,7 @@ void rwsem_write_lock(struct rwsem *s)
 
 int rwsem_write_lock_killable(struct rwsem *s)
 {
-	might_sleep();
+	assert_may_sleep();
 	int err = 0;
 	if (unlikely(!rwsem_write_trylock(s)))
 		err = rwsem_lock_slow(s, true, true);

@@ -50,6 +50,15 @@ void timer_init(void);
 /* timer_slice - set need_resched here at @end_ns; 0: no slice ends. => interrupts off */
 void timer_slice(u64 end_ns);
 
+/* ---- mutex.c, rwsem.c ---------------------------------------------------------------------------- */
+
+/* assert_may_sleep - might_sleep without the call in release builds, for paths counted in instructions. */
+static inline void assert_may_sleep(void)
+{
+	if (NEAP_DEBUG)
+		might_sleep();
+}
+
 /* ---- thread.c ------------------------------------------------------------------------------- */
 
 /* thread_gone - a thread has left its stack for good; tell who joins. => interrupts off, no lock held */

@@ -137,6 +137,7 @@ void thread_join(struct thread *t)
 	CHECK(t != thread_current() && t->state != THREAD_NEW, "%s joins %s, in state %u",
 	      thread_current()->name, t->name, t->state);
 	wait_event(&exits, thread_has_left(t));
+	ASSERT(!atomic_load(&t->on_cpu), "%s joined while it stands on its stack", t->name);
 	spin_lock(&threads_lock);
 	list_del(&t->all);
 	spin_unlock(&threads_lock);

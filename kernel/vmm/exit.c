@@ -119,6 +119,7 @@ static void exit_hlt(struct vcpu *v)
 		return;
 	vcpu_skip(v);
 	atomic_store(&v->activity, VCPU_HALTED);
+	atomic_or(&v->requests, VCPU_REQ_EVENT); /* to the gate */
 }
 
 /* A frame could not be had. Nothing is lost: the access has not happened. The operator can go on from

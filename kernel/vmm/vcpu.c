@@ -155,8 +155,7 @@ static void vcpu_loop(void *arg)
 			if (unlikely(need_resched()))
 				thread_yield();
 			exit_handle(v);
-		} while (likely(!atomic_load_relaxed(&v->requests) &&
-				atomic_load_relaxed(&v->activity) == VCPU_RUNNING));
+		} while (likely(!atomic_load_relaxed(&v->requests)));
 	}
 	preempt_disable();
 	fpu_save(&v->fpu);

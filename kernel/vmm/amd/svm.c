@@ -191,6 +191,7 @@ static int svm_vcpu_create(struct vcpu *v)
 	s->vmcb = page_to_virt(p);
 	s->vmcb_pa = page_to_phys(p);
 	s->serial = atomic_add(&next_serial, 1);
+	s->slot_cpu = ~0u;
 	v->hw = s;
 
 	struct vmcb *b = s->vmcb;
@@ -489,7 +490,8 @@ static void svm_run(struct vcpu *v)
 		fpu_load(&v->fpu);
 		preempt_enable_no_resched();
 	}
-	svm_asid_prepare(v, s);
+	if (unlikely(!svm_asid_is_good(v, s, cpu->id)))
+		svm_asid_renew(v, s);
 	if (unlikely(s->watch == WATCH_KICK))
 		smp_kick(cpu->id); /* held until VMRUN sets GIF */
 
@@ -510,6 +512,7 @@ static void svm_run(struct vcpu *v)
 	atomic_store(&v->mode, VCPU_OUTSIDE);
 
 	b->event_inject = 0;
+	b->tlb_control = TLB_CONTROL_NONE;
 	if (unlikely(b->exit_int_info & EVENT_VALID))
 		redeliver(b);
 	svm_exit_record(v, s);

@@ -6,8 +6,16 @@
 #include "lib/types.h"
 #include "vmm/amd/vmcb.h"
 #include "vmm/hvm.h"
+#include "vmm/vm.h"
 
 extern const struct hvm_ops svm_ops;
+
+/* One ASID of one CPU: whose it is there, and up to which tlb_gen what the TLB holds under it is true. */
+struct asid_slot {
+	u64 serial; /* of the vCPU; 0: nobody */
+	u64 gen;
+	bool clean;
+};
 
 enum svm_watch {
 	WATCH_NOTHING,
@@ -19,7 +27,8 @@ struct svm_vcpu {
 	struct vmcb *vmcb;  /* [o] */
 	u64 vmcb_pa;        /* [o] */
 	u64 serial;         /* [o] never used twice: names its ASID slots */
-	u32 asid;           /* [t] the slot it had last, on some CPU: a hint */
+	u32 slot_cpu;       /* [t] where it ran last */
+	struct asid_slot *slot; /* [t] the slot that it had there; perhaps somebody else's by now */
 	bool nmi_masked;    /* [t] until its handler's IRET */
 	u64 nmi_iret_rip;   /* [t] that IRET, while it has not yet executed */
 	enum svm_watch watch; /* [t] how the next exit is brought about for a waiting NMI */
@@ -49,9 +58,16 @@ void svm_enter(u64 *regs, u64 vmcb_pa, u64 host_pa);
 
 /* ---- svm_asid.c: who may use which ASID on a CPU ---- */
 int must_check svm_asid_init_cpu(u32 nr_asids, bool flush_by_asid);
-/* svm_asid_prepare - choose @v's ASID on this CPU and what VMRUN must flush, so that no translation
+/* svm_asid_renew - give @v an ASID on this CPU and tell VMRUN what to flush, so that no translation
  * older than the VM's tlb_gen is used (rule 18). => GIF clear, after mode = IN_GUEST and a barrier */
-void svm_asid_prepare(struct vcpu *v, struct svm_vcpu *s);
+void svm_asid_renew(struct vcpu *v, struct svm_vcpu *s);
+
+/* svm_asid_is_good - may @v run on @cpu with what it had last? => as svm_asid_renew */
+static inline bool svm_asid_is_good(const struct vcpu *v, const struct svm_vcpu *s, u32 cpu)
+{
+	return s->slot_cpu == cpu && s->slot->serial == s->serial &&
+	       s->slot->gen == atomic_load(&v->vm->tlb_gen);
+}
 
 /* svm_exit_record - turn the VMCB's exit into v->exit. */
 void svm_exit_record(struct vcpu *v, struct svm_vcpu *s);

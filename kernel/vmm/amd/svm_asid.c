@@ -28,12 +28,6 @@
 #include "vmm/amd/svm.h"
 #include "vmm/vm.h"
 
-struct asid_slot {
-	u64 serial; /* of the vCPU; 0: nobody */
-	u64 gen;
-	bool clean;
-};
-
 #define MAX_ASIDS 128
 
 struct asid_cpu {
@@ -75,52 +69,48 @@ static struct asid_slot *slot_find_clean(struct asid_cpu *c)
 	return NULL;
 }
 
-/* The slow half: @v has no slot here (@old NULL), or a stale one. Returns what VMRUN must flush. */
-static noinline u8 slot_renew(struct asid_cpu *c, struct vcpu *v, struct svm_vcpu *s,
-			      struct asid_slot *old, u64 gen)
+/* Without FlushByAsid: leave the tag @old, if any, and take a clean one; flush all if none is left.
+ * Returns what VMRUN must flush. */
+static u8 slot_take_clean(struct asid_cpu *c, struct asid_slot *old, struct asid_slot **slot)
 {
-	struct asid_slot *slot = old;
-	u8 control = TLB_CONTROL_NONE;
-
-	v->flushes++;
-	if (c->flush_by_asid) {
-		if (!slot) {
-			slot = &c->slot[c->next_victim];
-			c->next_victim = c->next_victim + 1 < c->nr ? c->next_victim + 1 : 1;
-		}
-		control = TLB_CONTROL_ASID;
-	} else {
-		if (old) {
-			old->serial = 0; /* its tag stays dirty until the next full flush */
-			old->clean = false;
-		}
-		slot = slot_find_clean(c);
-		if (!slot) {
-			for (u32 i = 1; i < c->nr; i++)
-				c->slot[i] = (struct asid_slot){.clean = true};
-			slot = &c->slot[1];
-			control = TLB_CONTROL_ALL;
-		}
-	}
-	*slot = (struct asid_slot){.serial = s->serial, .gen = gen};
-	s->asid = slot - c->slot;
-	return control;
+	if (old)
+		*old = (struct asid_slot){.clean = false}; /* its tag stays dirty until the next full flush */
+	*slot = slot_find_clean(c);
+	if (*slot)
+		return TLB_CONTROL_NONE;
+	for (u32 i = 1; i < c->nr; i++)
+		c->slot[i] = (struct asid_slot){.clean = true};
+	*slot = &c->slot[1];
+	return TLB_CONTROL_ALL;
 }
 
-void svm_asid_prepare(struct vcpu *v, struct svm_vcpu *s)
+static struct asid_slot *slot_victim(struct asid_cpu *c)
+{
+	struct asid_slot *slot = &c->slot[c->next_victim];
+
+	c->next_victim = c->next_victim + 1 < c->nr ? c->next_victim + 1 : 1;
+	return slot;
+}
+
+void svm_asid_renew(struct vcpu *v, struct svm_vcpu *s)
 {
 	struct asid_cpu *c = asid_cpus[cpu_id()];
 	u64 gen = atomic_load(&v->vm->tlb_gen);
-	struct asid_slot *slot = &c->slot[s->asid];
+	struct asid_slot *slot = slot_find(c, s->serial);
 	u8 control = TLB_CONTROL_NONE;
 
-	if (unlikely(slot->serial != s->serial)) {
-		slot = slot_find(c, s->serial);
-		if (slot)
-			s->asid = slot - c->slot;
+	if (!slot || slot->gen != gen) {
+		v->flushes++;
+		if (c->flush_by_asid) {
+			slot = slot ? slot : slot_victim(c);
+			control = TLB_CONTROL_ASID;
+		} else {
+			control = slot_take_clean(c, slot, &slot);
+		}
+		*slot = (struct asid_slot){.serial = s->serial, .gen = gen};
 	}
-	if (unlikely(!slot || slot->gen != gen))
-		control = slot_renew(c, v, s, slot, gen);
+	s->slot = slot;
+	s->slot_cpu = cpu_id();
+	s->vmcb->asid = slot - c->slot;
 	s->vmcb->tlb_control = control;
-	s->vmcb->asid = s->asid;
 }
