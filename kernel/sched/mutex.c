@@ -2,10 +2,10 @@
 /* The mutex: one word, three values. Free to held and back is one atomic operation each; the third
  * value tells the holder that unlocking must also wake somebody.
  *
- * Who had to sleep takes the lock as CONTENDED, since it cannot know whether others sleep still: the
- * price is one useless wake-up after a queue has drained. The lock is not handed over: a running
- * thread may take it before the woken one comes, which keeps it busy; the woken one sleeps again and
- * is first in nobody's way for long, as holders are short. */
+ * Who had to sleep takes the lock as CONTENDED, since it cannot know whether others sleep still:
+ * the price is one useless wake-up after a queue has drained. The lock is not handed over: a
+ * running thread may take it before the woken one comes, which then sleeps again. That keeps the
+ * lock busy, and is fair enough where it is held for short. */
 #include "sched/mutex.h"
 
 #include "lib/check.h"
@@ -55,7 +55,7 @@ static noinline int mutex_lock_slow(struct mutex *m, bool killable)
 		wait_finish(&m->queue, &w);
 	}
 	wait_finish(&m->queue, &w);
-	/* An unlock may have woken us between our last look and now, and nobody else: pass it on. */
+	/* An unlock may have woken us, and nobody else, since our last look: pass it on. */
 	if (err)
 		wait_wake(&m->queue, 1);
 	return err;

@@ -2,51 +2,57 @@
 /* Who runs where, and when: run queues, the switch, wake-ups, stealing.
  *
  * The idea. Each CPU has a queue of threads that could run and do not, under one lock; the running
- * thread is on no queue. A thread that leaves its CPU takes its queue's lock, chooses a successor and
- * switches to it *with the lock held*; the successor, now on its own stack, drops it. So whoever holds
- * the lock sees each thread either running or with all its registers saved, never between: a thread
- * woken while it is still leaving waits, in the person of its waker, for the end of the switch, and
- * cannot run on two CPUs.
+ * thread is on no queue. A thread that leaves its CPU takes its queue's lock, chooses a successor
+ * and switches to it *with the lock held*; the successor, now on its own stack, drops it. So
+ * whoever holds the lock sees each thread either running or with all its registers saved, never
+ * between: a thread woken while it is still leaving waits, in the person of its waker, for the end
+ * of the switch, and cannot run on two CPUs.
  *
  *	leaver:  lock ... choose, context_switch -.
  *	successor:              (on its own stack) '-> on_cpu = false, unlock, go on
  *
- * Order. A queue is two lists. `woken` are threads that slept and have some of their slice left: they
- * run first, and before the running thread. `ready` are the others, in turn. A thread pushed off its
- * CPU with slice left goes back to the front of `ready`; when the slice is used up it gets a new one and
- * goes to the end. A sleep as long as a slice renews it. So a thread that mostly sleeps is served at
- * once, and one that sleeps a little to be served first gets no more than its share.
+ * Order. A queue is two lists. `woken` are threads that slept and have some of their slice left:
+ * they run first, and before the running thread. `ready` are the others, in turn. A thread pushed
+ * off its CPU with slice left goes back to the front of `ready`; when the slice is used up it gets
+ * a new one and goes to the end. A sleep as long as a slice renews it. So a thread that mostly
+ * sleeps is served at once, and one that sleeps a little to be served first gets no more than its
+ * share.
  *
- * Where. A wake-up goes to the CPU where the thread ran last if that is idle, to another idle one that
- * the affinity allows, else home, and the thread there looks up (need_resched, and an IPI if it is
- * remote). A CPU without work takes a thread from the longest queue before it halts.
+ * Where. A wake-up goes to the CPU where the thread ran last if that is idle, to another idle one
+ * that the affinity allows, else home, and the thread there looks up (need_resched, and an IPI if
+ * it is remote). A CPU without work takes a thread from the longest queue before it halts;
+ * it may take one that another CPU was just called for, which then wakes for nothing: the thread
+ * runs the sooner.
  *
  * Invariants:
- * I1  A thread is on a list of queue t->cpu exactly if it is RUNNABLE, not on a CPU, and not claimed.
- *     A claim is what the lock gave to one CPU: who changed SLEEPING or NEW to RUNNABLE, or took the
- *     thread off a list to move it. Only the claimer puts it on a list.
+ * I1  A thread is on a list of queue t->cpu exactly if it is RUNNABLE, not on a CPU, and not
+ *     claimed. A claim is what the lock gave to one CPU: who changed SLEEPING or NEW to RUNNABLE,
+ *     or took the thread off a list to move it. Only the claimer puts it on a list.
  * I2  on_cpu is true from the choice of a thread until its registers are saved; both changes happen
  *     under the lock of t->cpu, which for a thread on a CPU is that CPU.
  * I3  t->cpu changes only under the lock of the queue that it names, and only of a claimed thread.
  * I4  SLEEPING is entered by the thread itself alone, without lock, before it looks whether it must
- *     sleep; it is left under the lock (by a waker, or by preemption, which counts as a wake-up with no
- *     reason: the sleeper looks again), or by the thread itself when it need not sleep after all.
+ *     sleep; it is left under the lock (by a waker, or by preemption, which counts as a wake-up
+ *     with no reason: the sleeper looks again), or by the thread itself when it need not sleep
+ *     after all.
  * I5  No CPU halts while a thread waits elsewhere that it may run: a CPU first sets its bit in
- *     idle_cpus and then looks at the queues' lengths; who lengthens a queue then looks at idle_cpus.
+ *     idle_cpus and then looks at the queues' lengths; who lengthens a queue then looks at
+ *     idle_cpus.
  * I6  A thread that leaves the CPU holds no spinlock (preempt_count is 0), so that the count, the
  *     ranks and what else is per CPU need no saving. RFLAGS.IF is kept on each thread's stack.
  *
- * Locking. One RANK_RUNQUEUE lock at a time, interrupts off; a thread that changes queues is claimed
- * between the two. Wake-ups come with RANK_WAIT or RANK_TIMER below.
+ * Locking. One RANK_RUNQUEUE lock at a time, interrupts off; a thread that changes queues is
+ * claimed between the two. Wake-ups come with RANK_WAIT or RANK_TIMER below.
  *
- * Address spaces. Leaving a thread for one without an mm (idle, a worker) loads the kernel's own tables.
- * Keeping the old ones would save two CR3 loads when a vCPU sleeps and wakes, but vCPUs sleep on swap
- * exactly while reclaim flushes their mm in batches, and each batch would then interrupt every idle
- * CPU; and the end of an mm would have to chase CPUs that keep it. So cpu_space.active names just the
- * CPUs where a thread of that mm is on_cpu.
+ * Address spaces. Leaving a thread for one without an mm (idle, a worker) loads the kernel's own
+ * tables. Keeping the old ones would save two CR3 loads when a vCPU sleeps and wakes, but vCPUs
+ * sleep on swap exactly while reclaim flushes their mm in batches, and each batch would then
+ * interrupt every idle CPU; and the end of an mm would have to chase CPUs that keep it. So
+ * cpu_space.active names just the CPUs where a thread of that mm is on_cpu.
  *
  * Lifetime. The dead thread's successor says that it has left its stack (on_cpu false, then
- * thread_gone); after that nobody here touches it, and thread_join, never the thread, frees the stack.
+ * thread_gone); after that nobody here touches it, and thread_join, never the thread, frees the
+ * stack.
  *
  * Not here: threads' beginning and end (thread.c), sleeping (wait.c), ticks (timer.c). */
 #include "cpu/clock.h"
@@ -112,13 +118,13 @@ static struct runqueue *runqueue_lock_of(struct thread *t)
 	}
 }
 
-/* runqueue_unlock - without looking for something better to run: who calls is in the middle of it. */
+/* runqueue_unlock - without a look for something better to run: callers are in the middle of it. */
 static inline void runqueue_unlock(struct runqueue *rq)
 {
 	spin_unlock_no_resched(&rq->lock);
 }
 
-/* ---- where: placing a claimed thread ------------------------------------------------------------ */
+/* ---- where: placing a claimed thread -------------------------------------------------------- */
 
 static u32 runqueue_shortest(u64 mask)
 {
@@ -178,8 +184,8 @@ static void runqueue_place(struct runqueue *rq, struct thread *t, bool woken)
 {
 	u32 cpu = runqueue_choose_cpu(t);
 
-	/* The affinity may change until the queue that it allows is locked; who changes it later finds the
-	 * thread on that queue. */
+	/* The affinity may change until the queue that it allows is locked; who changes it later
+	 * finds the thread on that queue. */
 	while (cpu != t->cpu || !thread_allowed(t, cpu)) {
 		t->cpu = cpu;
 		runqueue_unlock(rq);
@@ -265,7 +271,7 @@ void thread_set_affinity(struct thread *t, u64 mask)
 		runqueue_remove_locked(rq, t);
 		runqueue_place(rq, t, false);
 	} else {
-		/* A running thread is moved when it leaves; one asleep or claimed, when it is placed. */
+		/* A running one is moved when it leaves; one asleep or claimed, when placed. */
 		if (t->on_cpu && !thread_allowed(t, cpu))
 			kick = atomic_xchg(&cpus[cpu]->need_resched, 1) == 0;
 		runqueue_unlock(rq);
@@ -307,8 +313,8 @@ static struct thread *runqueue_pick_locked(struct runqueue *rq, struct thread *p
 	return next;
 }
 
-/* runqueue_put_back_locked - @prev goes on later: in front if it has slice left. It is still on_cpu;
- * the lock hides that until it is not. */
+/* runqueue_put_back_locked - @prev goes on later: in front if it has slice left. It is still
+ * on_cpu; the lock hides that until it is not. */
 static void runqueue_put_back_locked(struct runqueue *rq, struct thread *prev)
 {
 	if (prev->slice_ns > 0) {
@@ -322,7 +328,8 @@ static void runqueue_put_back_locked(struct runqueue *rq, struct thread *prev)
 	idle_cpu_kick(atomic_load_relaxed(&prev->affinity) & ~cpu_bit(cpu_id()));
 }
 
-static struct thread *runqueue_choose_locked(struct runqueue *rq, struct thread *prev, enum leave why)
+static struct thread *runqueue_choose_locked(struct runqueue *rq, struct thread *prev,
+					     enum leave why)
 {
 	struct cpu *cpu = this_cpu();
 	u64 now = clock_ns();
@@ -334,11 +341,11 @@ static struct thread *runqueue_choose_locked(struct runqueue *rq, struct thread 
 	else if (why == LEAVE_YIELDING)
 		prev->slice_ns = 0;
 	else if (why == LEAVE_PREEMPTED)
-		prev->state = THREAD_RUNNABLE; /* a wake-up for no reason, if it was about to sleep (I4) */
+		prev->state = THREAD_RUNNABLE; /* if it was about to sleep, it is woken (I4) */
 
 	struct thread *next = runqueue_pick_locked(rq, prev);
 	if (next != prev) {
-		/* A thread that may not stay is put on a list by its successor, when it has left. */
+		/* If it may not stay here its successor places it, when it has left. */
 		if (prev->state == THREAD_RUNNABLE && prev != rq->idle &&
 		    thread_allowed(prev, cpu->id))
 			runqueue_put_back_locked(rq, prev);
@@ -363,7 +370,8 @@ void sched_arrive(struct thread *prev)
 {
 	struct runqueue *rq = &runqueues[cpu_id()];
 	bool dead = prev->state == THREAD_DEAD;
-	bool homeless = prev->state == THREAD_RUNNABLE && prev != rq->idle && list_empty(&prev->run);
+	bool homeless = prev->state == THREAD_RUNNABLE && prev != rq->idle &&
+			list_empty(&prev->run);
 
 	atomic_store(&prev->on_cpu, false); /* I2; a dead thread's struct may go from here on */
 	if (homeless)
@@ -398,7 +406,7 @@ void sched_leave(enum leave why)
 			space_switch(next->space);
 		cpu->current = next;
 		race_point("sched.switch");
-		/* Here others run, perhaps for hours; then this thread goes on, perhaps on another CPU. */
+		/* Here others run; then this thread goes on, perhaps on another CPU. */
 		sched_arrive(context_switch(prev, next));
 	}
 	irq_restore(flags);
@@ -433,7 +441,7 @@ void preempt_schedule_irq(void)
 
 /* ---- idle ----------------------------------------------------------------------------------- */
 
-/* runqueue_longest - the CPU with most threads waiting, of those not in @but; MAX_CPUS if none waits. */
+/* runqueue_longest - the CPU not in @but where most threads wait; MAX_CPUS if none waits. */
 static u32 runqueue_longest(u64 but)
 {
 	u32 best = MAX_CPUS, most = 0;
@@ -460,7 +468,7 @@ static struct thread *runqueue_first_allowed(struct list *from, u32 cpu)
 	return NULL;
 }
 
-/* runqueue_claim_from - take a thread that may run on @me off @victim's queue, and make it @me's. */
+/* runqueue_claim_from - take a thread that may run on @me from @victim's queue, or NULL. */
 static struct thread *runqueue_claim_from(u32 victim, u32 me)
 {
 	struct runqueue *rq = &runqueues[victim];
@@ -477,7 +485,7 @@ static struct thread *runqueue_claim_from(u32 victim, u32 me)
 	return t;
 }
 
-/* runqueue_steal - bring a thread from the longest queue that has one for us. Return false if none. */
+/* runqueue_steal - bring a thread from the longest queue that has one for us; false if none. */
 static bool runqueue_steal(u32 me)
 {
 	u64 tried = cpu_bit(me);

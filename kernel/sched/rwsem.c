@@ -8,14 +8,15 @@
  *
  * While QUEUED is clear, locking and unlocking is one atomic operation on this word. Whoever cannot
  * have the lock sets QUEUED and queues; from then on nobody gets in past the queue. The lock is
- * handed over in the order of the queue, by whoever lets it go last: one writer, or all readers up to
- * the next writer. So neither kind starves, and a woken thread finds that it already holds the lock.
+ * handed over in the order of the queue, by whoever lets it go last: one writer, or all readers up
+ * to the next writer. So neither kind starves, and a woken thread finds that it already holds the
+ * lock.
  *
  * Invariants:
  * I1  QUEUED is set exactly while the queue is not empty, or its lock is held.
  * I2  QUEUED set: the word changes only under the queue's lock, but for the departure of holders.
- * I3  Who clears the last holder from a word with QUEUED set calls rwsem_hand_over afterwards; so does
- *     who leaves the queue without the lock. The queue's head can never wait for nobody. */
+ * I3  Who clears the last holder from a word with QUEUED set calls rwsem_hand_over afterwards; so
+ *     does who leaves the queue without the lock. The queue's head can never wait for nobody. */
 #include "lib/check.h"
 #include "sched/mutex.h"
 #include "sched/sched_internal.h"
@@ -43,7 +44,8 @@ static inline void rwsem_set_writer(struct rwsem *s, struct thread *t)
 		atomic_store_relaxed(&s->writer, t);
 }
 
-/* rwsem_take_locked - take the lock for the head of the queue, or who would be the head. => QUEUED set */
+/* rwsem_take_locked - take the lock for the head of the queue, or who would be its head.
+ * => QUEUED set */
 static bool rwsem_take_locked(struct rwsem *s, bool writer)
 {
 	u32 state = atomic_load(&s->state);

@@ -22,7 +22,7 @@ void sched_leave(enum leave why);
  * => interrupts off; the run queue's lock is handed over */
 void sched_arrive(struct thread *prev);
 
-/* sched_check - let a thread go first that was just made runnable here, if this is a place for it. */
+/* sched_check - let a thread go first that was just made runnable here. => any context */
 static inline void sched_check(void)
 {
 	if (unlikely(need_resched()))
@@ -41,7 +41,8 @@ void thread_wake(struct thread *t);
 void runqueue_init(u32 cpu);
 /* runqueue_join - from now on this CPU, running @idle now or (boot CPU) later, takes threads. */
 void runqueue_join(struct thread *idle);
-/* runqueue_idle - one round of the idle thread: find work or halt. => preempt_count 0, interrupts on */
+/* runqueue_idle - one round of the idle thread: find work or halt.
+ * => preempt_count 0, interrupts on */
 void runqueue_idle(void);
 
 /* ---- timer.c -------------------------------------------------------------------------------- */
@@ -50,9 +51,9 @@ void timer_init(void);
 /* timer_slice - set need_resched here at @end_ns; 0: no slice ends. => interrupts off */
 void timer_slice(u64 end_ns);
 
-/* ---- mutex.c, rwsem.c ---------------------------------------------------------------------------- */
+/* ---- mutex.c, rwsem.c ----------------------------------------------------------------------- */
 
-/* assert_may_sleep - might_sleep without the call in release builds, for paths counted in instructions. */
+/* assert_may_sleep - might_sleep, without a call in release builds: for paths that are counted. */
 static inline void assert_may_sleep(void)
 {
 	if (NEAP_DEBUG)
@@ -61,7 +62,8 @@ static inline void assert_may_sleep(void)
 
 /* ---- thread.c ------------------------------------------------------------------------------- */
 
-/* thread_gone - a thread has left its stack for good; tell who joins. => interrupts off, no lock held */
+/* thread_gone - a thread has left its stack for good; tell who joins.
+ * => interrupts off, no lock held */
 void thread_gone(void);
 
 /* ---- switch.S ------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* One thread leaves the CPU, another goes on. Only what the C calling convention preserves is saved
- * (System V ABI, "Registers"): to the compiler this is a function call that takes long. Flags need no
- * care: interrupts are off on both sides, and the direction flag is clear at every call. */
+ * (System V ABI, "Registers"): to the compiler this is a function call that takes long. Flags need
+ * no care: interrupts are off on both sides, and the direction flag is clear at every call. */
 
 	.text
 	.globl context_switch

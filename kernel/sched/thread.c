@@ -6,8 +6,8 @@
  *	                                           | fn returns
  *	                                         DEAD --thread_join--> the owner's memory again
  *
- * A thread cannot free the stack it stands on. It ends by leaving the CPU for the last time; the thread
- * that comes after it there clears on_cpu and wakes all who join; they free. */
+ * A thread cannot free the stack it stands on. It ends by leaving the CPU for the last time; the
+ * thread that comes after it there clears on_cpu and wakes all who join; they free. */
 #include "sched/thread.h"
 
 #include "cpu/clock.h"
@@ -23,7 +23,7 @@
 #include "sched/wait.h"
 
 static struct spinlock threads_lock = SPINLOCK_INIT(RANK_THREADS);
-static struct list threads = LIST_INIT(threads); /* under threads_lock: created or adopted, not joined */
+static struct list threads = LIST_INIT(threads); /* under threads_lock: all not yet joined */
 static struct wait_queue exits = {
 	.lock = SPINLOCK_INIT(RANK_WAIT),
 	.waiters = LIST_INIT(exits.waiters),
@@ -65,8 +65,8 @@ noreturn_fn static void thread_main(struct thread *prev)
 	thread_exit();
 }
 
-/* thread_stack_prepare - what context_switch pops: six registers (RBP 0 ends backtraces) and thread_main
- * as the return address; above them no caller, and RSP as after a call. */
+/* thread_stack_prepare - what context_switch pops: six registers (RBP 0 ends backtraces) and
+ * thread_main as the return address; above them no caller, and RSP as after a call. */
 static u64 thread_stack_prepare(void *stack_top)
 {
 	u64 *sp = stack_top;
@@ -128,7 +128,7 @@ void thread_gone(void)
 
 static bool thread_has_left(struct thread *t)
 {
-	/* In this order: a thread alive may be off its CPU now and die later; a dead one stays off. */
+	/* In this order: one alive may be off its CPU now and die later; a dead one stays off. */
 	return (enum thread_state)atomic_load(&t->state) == THREAD_DEAD && !atomic_load(&t->on_cpu);
 }
 
@@ -214,7 +214,7 @@ void sched_for_each(void (*fn)(struct thread *t, void *ctx), void *ctx)
 	spin_unlock(&threads_lock);
 }
 
-/* ---- what traps ask of threads ----------------------------------------------------------------- */
+/* ---- what traps ask of threads -------------------------------------------------------------- */
 
 static const char *hook_thread_name(const struct thread *t)
 {
@@ -231,7 +231,7 @@ static const struct trap_hooks trap_hooks = {
 	.may_fault = hook_may_fault,
 };
 
-/* ---- boot and idle --------------------------------------------------------------------------- */
+/* ---- boot and idle -------------------------------------------------------------------------- */
 
 noreturn_fn static void idle_main(void *arg)
 {

@@ -2,9 +2,10 @@
 /* Kernel threads. A vCPU is one; so are the monitor and the reclaim thread.
  *
  * One run queue per CPU; a thread that wakes goes to the CPU where it last ran, or to an idle one
- * that its affinity allows; an idle CPU takes work from the longest queue. Round robin with slices of
- * SLICE_NS. Preemption happens at timer ticks and wake-ups, when preempt_count is 0; a vCPU's loop
- * offers it after each exit (`if (need_resched()) preempt_schedule();`). runqueue.c has the rules.
+ * that its affinity allows; an idle CPU takes work from the longest queue. Round robin with slices
+ * of SLICE_NS. Preemption happens at timer ticks and wake-ups, when preempt_count is 0; a vCPU's
+ * loop offers it after each exit (`if (need_resched()) preempt_schedule();`). runqueue.c has the
+ * rules.
  *
  * Lifetime: the struct belongs to who calls thread_create (it is embedded in a struct vcpu, or
  * static); thread_join waits until the thread has left its stack for good, then the memory may go.
@@ -25,10 +26,10 @@ enum thread_state { THREAD_NEW, THREAD_RUNNABLE, THREAD_SLEEPING, THREAD_DEAD };
 
 struct thread;
 
-/* What the owner of a thread wants to know. Both are called in the thread itself, on the CPU where it
- * happens, preemption off, interrupts off; they may not sleep nor take locks of rank RANK_WAIT or
- * above. They come in pairs; now and then a pair comes without another thread between. switch_in is
- * called before the thread's first instruction, switch_out also when it has ended. */
+/* What the owner of a thread wants to know. Both are called in the thread itself, on the CPU where
+ * it happens, preemption off, interrupts off; they may not sleep nor take locks of rank RANK_WAIT
+ * or above. They come in pairs; now and then a pair comes without another thread between. switch_in
+ * is called before the thread's first instruction, switch_out also when it has ended. */
 struct thread_ops {
 	void (*switch_in)(struct thread *t);
 	void (*switch_out)(struct thread *t);

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One-shot timers. Each CPU has a list sorted by deadline (a handful of timers: sleepers, and one or
- * two per vCPU), and one local APIC timer, armed for the earlier of the list's head and the end of the
- * running thread's slice.
+/* One-shot timers. Each CPU has a list sorted by deadline (a handful of timers: sleepers, and one
+ * or two per vCPU), and one local APIC timer, armed for the earlier of the list's head and the end
+ * of the running thread's slice.
  *
- * The hardware is programmed only to fire *earlier*. A deadline that goes away leaves it armed; when it
- * fires for nothing, the handler arms it for what is due next, or not at all. So switching to and fro
- * between threads costs no APIC accesses, and a CPU with one thread and no timer sees at most one more
- * tick, then none.
+ * The hardware is programmed only to fire *earlier*. A deadline that goes away leaves it armed;
+ * when it fires for nothing, the handler arms it for what is due next, or not at all. So switching
+ * to and fro between threads costs no APIC accesses, and a CPU with one thread and no timer sees at
+ * most one more tick, then none.
  *
  * Invariants:
- * I1  An armed timer is on the list of queue t->cpu. t->cpu changes under that queue's lock only, of a
- *     timer that is on no list and whose fn does not run.
- * I2  A timer whose fn runs stays on that CPU: if it is armed again meanwhile, from anywhere, it goes to
- *     that queue, whose handler looks at the list once more. So timer_cancel knows where to look.
+ * I1  An armed timer is on the list of queue t->cpu. t->cpu changes under that queue's lock only,
+ *     of a timer that is on no list and whose fn does not run.
+ * I2  A timer whose fn runs stays on that CPU: if it is armed again meanwhile, from anywhere, it
+ *     goes to that queue, whose handler looks at the list once more. So timer_cancel knows where to
+ *     look.
  * I3  hw_ns is 0, or the hardware fires on this CPU at hw_ns or earlier.
  *
  * Locking. One RANK_TIMER lock at a time, interrupts off; it is not held while fn runs. */

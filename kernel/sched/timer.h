@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One-shot timers, per CPU. The local APIC's timer is armed for the earliest of this CPU's timers and
- * the running thread's slice; with one runnable thread and no timer there is no tick. */
+/* One-shot timers, per CPU. The local APIC's timer is armed for the earliest of this CPU's timers
+ * and the running thread's slice; with one runnable thread and no timer there is no tick. */
 #pragma once
 
 #include "lib/list.h"

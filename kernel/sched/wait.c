@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Wait queues. A sleeper declares that it sleeps and queues itself under the queue's lock, and only
- * then looks at its condition; who changes the condition takes the same lock afterwards. Whoever has
- * the lock first: either the sleeper sees the change, or the waker sees the sleeper.
+ * then looks at its condition; who changes the condition takes the same lock afterwards. Whoever
+ * has the lock first: either the sleeper sees the change, or the waker sees the sleeper.
  *
- * Lifetime: a struct waiter lives on its sleeper's stack. A waker touches it, and the thread, under the
- * lock alone, and wait_finish takes the lock in every case, so the stack outlives the waker's look. */
+ * Lifetime: a struct waiter lives on its sleeper's stack. A waker touches it, and the thread, under
+ * the lock alone, and wait_finish takes the lock in every case, so the stack outlives the waker's
+ * look. */
 #include "sched/wait.h"
 
 #include "sched/sched_internal.h"
@@ -19,8 +20,8 @@ void wait_wake(struct wait_queue *q, unsigned int n)
 {
 	u64 flags = spin_lock_irqsave(&q->lock);
 
-	/* Whoever is woken leaves the queue here and not when it runs, so that the next wait_wake(q, 1)
-	 * reaches another. */
+	/* Whoever is woken leaves the queue here and not when it runs, so that the next
+	 * wait_wake(q, 1) reaches another. */
 	for (; n > 0 && !list_empty(&q->waiters); n--) {
 		struct waiter *w = list_first(&q->waiters, struct waiter, link);
 		list_del(&w->link);

@@ -141,7 +141,7 @@ void mmu_flush(struct vm *vm)
 		if (v && atomic_load(&v->mode) == VCPU_IN_GUEST)
 			mask |= 1ull << atomic_load_relaxed(&v->cpu);
 	}
-	if (mask)
+	if (mask && !mutant("flush_no_kick"))
 		smp_call(mask, kicked, NULL);
 }
 

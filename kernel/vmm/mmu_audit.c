@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Compare every spte of a VM with the primary PTE of its hva: N1 (the same frame) and N2 (no more
- * rights), and count the tables again. The VM is paused or its vCPUs are gone, so nothing moves. */
+ * rights), and count the tables again. The VM is paused or its vCPUs are gone, so nothing moves.
+ *
+ * Names of differences: spte_outside_slots, spte_frame, spte_writable, sptable_frame, sptable_count,
+ * sptable_lent. */
 #include "lib/check.h"
+#include "mm/frame.h"
 #include "mm/mm.h"
 #include "mm/page.h"
 #include "vmm/mmu.h"
@@ -37,15 +41,44 @@ static void audit_spte(void *ctx, gfn_t f, pfn_t p, unsigned int acc)
 	}
 }
 
-static u64 count_tables(const struct pt *pt, u64 table, int level)
+/* audit_tables - the table at @phys and those below it. Returns how many. */
+static u64 audit_tables(struct audit *a, u64 phys, int level)
 {
+	const struct pt *pt = &a->vm->pt;
+	const u64 *entries = pt_table(pt, phys);
+	const struct page *p = phys_to_page(phys);
 	u64 nr = 1;
-	const u64 *entries = pt_table(pt, table);
 
+	if (frame_owner(p) != FRAME_SPTABLE || !page_test(p, PG_TABLE) || p->refcount != 1) {
+		a->report("audit: sptable_frame: vm %s frame %#lx flags %#x refcount %u\n",
+			  a->vm->config.name, page_to_pfn(p).v, p->flags, p->refcount);
+		a->nr++;
+	}
 	for (int i = 0; level > 1 && i < PT_ENTRIES; i++)
 		if (pt_is_present(pt->fmt, entries[i]) && !pt_is_leaf(pt->fmt, entries[i], level))
-			nr += count_tables(pt, entries[i] & pt->fmt->addr, level - 1);
+			nr += audit_tables(a, entries[i] & pt->fmt->addr, level - 1);
 	return nr;
+}
+
+/* The tables that stand, those that vCPUs keep for their next faults, and what the mm is charged. */
+static void audit_counts(struct audit *a)
+{
+	struct vm *vm = a->vm;
+	u64 tables = audit_tables(a, vm->pt.root, vm->pt.fmt->levels);
+	u64 spares = 0;
+
+	for (u32 i = 0; i < vm->nr_vcpus; i++)
+		spares += vm->vcpus[i]->nr_spare_tables;
+	if (tables != vm->nr_sptables) {
+		a->report("audit: sptable_count: vm %s has %lu tables, %lu counted\n", vm->config.name,
+			  tables, vm->nr_sptables);
+		a->nr++;
+	}
+	if (tables + spares != vm->mm->nr_lent) {
+		a->report("audit: sptable_lent: vm %s has %lu tables and %lu spare ones, %lu charged\n",
+			  vm->config.name, tables, spares, vm->mm->nr_lent);
+		a->nr++;
+	}
 }
 
 int mmu_audit(struct vm *vm, void (*report)(const char *fmt, ...))
@@ -54,12 +87,7 @@ int mmu_audit(struct vm *vm, void (*report)(const char *fmt, ...))
 
 	spin_lock(&vm->mmu_lock);
 	vm->mmu->for_each(vm, audit_spte, &a);
-	u64 tables = count_tables(&vm->pt, vm->pt.root, vm->pt.fmt->levels);
-	if (tables != vm->nr_sptables) {
-		report("audit: sptable_count: vm %s has %lu tables, %lu counted\n", vm->config.name,
-		       tables, vm->nr_sptables);
-		a.nr++;
-	}
+	audit_counts(&a);
 	spin_unlock(&vm->mmu_lock);
 	return a.nr;
 }

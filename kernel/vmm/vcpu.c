@@ -153,7 +153,7 @@ static void vcpu_loop(void *arg)
 		do {
 			hvm->run(v);
 			if (unlikely(need_resched()))
-				thread_yield();
+				preempt_schedule();
 			exit_handle(v);
 		} while (likely(!atomic_load_relaxed(&v->requests)));
 	}

@@ -258,9 +258,12 @@ int vm_create(const struct vm_config *config, struct vm **out, char *why, size_t
 
 static void start_threads(struct vm *vm)
 {
+	/* The last thread may end, and the VM be reaped, before thread_start returns. */
+	atomic_add(&vm->refs, 1);
 	atomic_store(&vm->live_vcpus, vm->nr_vcpus);
 	for (u32 i = 0; i < vm->nr_vcpus; i++)
 		thread_start(&vm->vcpus[i]->thread);
+	vm_put(vm);
 }
 
 void vm_start(struct vm *vm)

@@ -5,6 +5,7 @@
 #include "lib/printk.h"
 #include "sched/thread.h"
 
+#define MS         1000000ull /* in ns */
 #define NR_WORKERS 16u
 
 struct worker {
@@ -24,7 +25,7 @@ void worker_start_on(u32 i, void (*fn)(void *arg), u64 affinity, const struct th
 void workers_start(u32 nr, void (*fn)(void *arg));
 void workers_join(u32 nr);
 
-/* watchdog_start - panic with the state of all threads unless watchdog_stop comes within two minutes. */
+/* watchdog_start - panic and show all threads unless watchdog_stop comes within two minutes. */
 void watchdog_start(const char *what);
 void watchdog_stop(void);
 /* test_goes_on - false once five seconds have passed since watchdog_start: on a loaded emulator of

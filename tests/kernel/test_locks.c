@@ -10,9 +10,7 @@
 #include "tests/kernel/kernel_test.h"
 #include "tests/kernel/sched_test.h"
 
-#define MS 1000000ull
-
-/* ---- mutual exclusion ---------------------------------------------------------------------------- */
+/* ---- mutual exclusion ----------------------------------------------------------------------- */
 
 #define NR_ROUNDS 20000u
 
@@ -52,8 +50,8 @@ static void test_mutex(void)
 	workers_start(4, mutex_user);
 	workers_join(4);
 	u64 increments = workers_count(4);
-	report(counter == increments, "a mutex keeps 4 threads apart: %lu of %lu increments", counter,
-	       increments);
+	report(counter == increments, "a mutex keeps 4 threads apart: %lu of %lu increments",
+	       counter, increments);
 	report(mutex_trylock(&mutex), "and is free afterwards");
 	mutex_unlock(&mutex);
 	watchdog_stop();
@@ -109,7 +107,8 @@ static void test_rwsem(void)
 		worker_start_on(i, i < 2 ? rwsem_writer : rwsem_reader, 0, NULL);
 	workers_join(6);
 	report(nr_torn == 0 && pair[0] == workers_count(2),
-	       "no reader of an rwsem sees a writer at work: %u times, %lu writes", nr_torn, pair[0]);
+	       "no reader of an rwsem sees a writer at work: %u times, %lu writes", nr_torn,
+	       pair[0]);
 	report(most_readers > 1, "readers read together: up to %u", most_readers);
 	report(!rwsem_is_held(&rwsem), "and it is free afterwards: state %#x", rwsem.state);
 	watchdog_stop();
@@ -151,7 +150,7 @@ static void test_writer_not_starved(void)
 	watchdog_stop();
 }
 
-/* ---- killing ------------------------------------------------------------------------------------- */
+/* ---- killing -------------------------------------------------------------------------------- */
 
 static struct wait_queue never;
 
@@ -256,12 +255,12 @@ static void test_kill_storm(void)
 			(void)thread_sleep_ns(20000);
 	}
 	workers_join(4);
-	report(counter == workers_count(4), "no wake-up is lost with killed waiters: %lu of %lu", counter,
-	       workers_count(4));
+	report(counter == workers_count(4), "no wake-up is lost with killed waiters: %lu of %lu",
+	       counter, workers_count(4));
 	watchdog_stop();
 }
 
-/* ---- timers -------------------------------------------------------------------------------------- */
+/* ---- timers --------------------------------------------------------------------------------- */
 
 struct test_timer {
 	struct timer timer;
@@ -367,7 +366,7 @@ static void test_timer_order(void)
 	watchdog_stop();
 }
 
-/* ---- everything at once -------------------------------------------------------------------------- */
+/* ---- everything at once --------------------------------------------------------------------- */
 
 static u64 storm_end; /* [a] 0 until all have been created: each names the others */
 

@@ -1,25 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Threads on the real processors: does everybody run, where and when they should, and only once? */
 #include "cpu/clock.h"
-#include "cpu/memory.h"
 #include "cpu/x86.h"
 #include "lib/atomic.h"
 #include "lib/check.h"
 #include "lib/format.h"
-#include "lib/mutant.h"
 #include "lib/string.h"
-#include "sched/mutex.h"
 #include "sched/thread.h"
 #include "sched/timer.h"
 #include "sched/wait.h"
 #include "tests/kernel/kernel_test.h"
 #include "tests/kernel/sched_test.h"
 
-#define MS 1000000ull
-
 struct worker workers[NR_WORKERS];
 
-/* ---- watchdog and workers ------------------------------------------------------------------------ */
+/* ---- watchdog and workers ------------------------------------------------------------------- */
 
 static struct timer watchdog;
 static const char *watched;
@@ -93,7 +88,7 @@ void busy_wait(u64 ns)
 		cpu_relax();
 }
 
-/* ---- wake-ups ------------------------------------------------------------------------------------ */
+/* ---- wake-ups ------------------------------------------------------------------------------- */
 
 #define NR_PASSES 100000u
 #define NR_RING   4u
@@ -111,7 +106,8 @@ static void ring_member(void *arg)
 	struct worker *w = arg;
 
 	for (;;) {
-		wait_event(&ring[w->index], atomic_load(&token) % NR_RING == w->index || ring_ended());
+		wait_event(&ring[w->index],
+			   atomic_load(&token) % NR_RING == w->index || ring_ended());
 		if (ring_ended())
 			break;
 		u32 next = atomic_add(&token, 1);
@@ -131,8 +127,8 @@ static void test_ping_pong(void)
 	workers_start(NR_RING, ring_member);
 	workers_join(NR_RING);
 	/* After a lost wake-up nobody looks at the clock: that is the watchdog's case. */
-	report(token > 0, "%u threads pass a token %u times, no wake-up is lost (%lu ns each)", NR_RING,
-	       token, (clock_ns() - start) / token);
+	report(token > 0, "%u threads pass a token %u times, no wake-up is lost (%lu ns each)",
+	       NR_RING, token, (clock_ns() - start) / token);
 	watchdog_stop();
 }
 
@@ -172,12 +168,12 @@ static void test_wake_one(void)
 	atomic_store(&tickets, ~0u);
 	wait_wake_all(&crowd);
 	workers_join(6);
-	report(served == given, "6 sleepers woken one at a time serve all tickets: %u of %u", served,
-	       given);
+	report(served == given, "6 sleepers woken one at a time serve all tickets: %u of %u",
+	       served, given);
 	watchdog_stop();
 }
 
-/* ---- time ---------------------------------------------------------------------------------------- */
+/* ---- time ----------------------------------------------------------------------------------- */
 
 static void test_sleep(void)
 {
@@ -194,7 +190,7 @@ static void test_sleep(void)
 	watchdog_stop();
 }
 
-static bool stop_spinning;
+static bool stop_spinning; /* [a] */
 
 static void spinner(void *arg)
 {
@@ -229,7 +225,8 @@ static void test_preemption(void)
 	u64 a = workers[0].thread.run_ns, b = workers[1].thread.run_ns;
 	report(workers[0].count && workers[1].count && a < 8 * b && b < 8 * a,
 	       "spinning threads share a CPU by slices: %lu us, %lu us", a / 1000, b / 1000);
-	report(prompt >= 5, "a sleeper goes before them when it wakes: %u of 20 times at once", prompt);
+	report(prompt >= 5, "a sleeper goes before them when it wakes: %u of 20 times at once",
+	       prompt);
 	watchdog_stop();
 }
 
@@ -242,11 +239,11 @@ static void test_no_tick_alone(void)
 	u32 cpu = cpu_id();
 	busy_wait(100 * MS);
 	irqs = this_cpu()->irqs - irqs;
-	report(cpu == cpu_id() && irqs == 0, "a thread alone on its CPU sees no interrupt in 100 ms: %lu",
-	       irqs);
+	report(cpu == cpu_id() && irqs == 0,
+	       "a thread alone on its CPU sees no interrupt in 100 ms: %lu", irqs);
 }
 
-/* ---- places -------------------------------------------------------------------------------------- */
+/* ---- places --------------------------------------------------------------------------------- */
 
 static u32 nr_wrong_cpu;
 
@@ -274,8 +271,8 @@ static void test_affinity(void)
 	nr_wrong_cpu = 0;
 	workers_start(6, wanderer);
 	workers_join(6);
-	report(nr_wrong_cpu == 0, "6 threads change their CPU 500 times and are there: %u times not",
-	       nr_wrong_cpu);
+	report(nr_wrong_cpu == 0,
+	       "6 threads change their CPU 500 times and are there: %u times not", nr_wrong_cpu);
 
 	u64 late = 0;
 	atomic_store(&stop_spinning, false);
@@ -291,8 +288,8 @@ static void test_affinity(void)
 	}
 	atomic_store(&stop_spinning, true);
 	workers_join(1);
-	report(late < 200 * MS, "a running thread is sent to another CPU 100 times, in %lu us at most",
-	       late / 1000);
+	report(late < 200 * MS,
+	       "a running thread is sent to another CPU 100 times, in %lu us at most", late / 1000);
 	watchdog_stop();
 }
 
@@ -317,8 +314,9 @@ static void test_stealing(void)
 	watchdog_stop();
 }
 
-/* Two threads spin on the last CPU, others halt: one of these must be called when one of the two is free
- * to leave, be it the one that waits (@pushed false) or the one that is pushed off when its slice ends. */
+/* Two threads spin on the last CPU, others halt: one of these must be called when one of the two is
+ * free to leave, be it the one that waits (@pushed false) or the one that is pushed off when its
+ * slice ends. */
 static void idle_cpu_is_called(bool pushed)
 {
 	u64 last = 1ull << (nr_cpus - 1);
@@ -328,7 +326,8 @@ static void idle_cpu_is_called(bool pushed)
 	(void)thread_sleep_ns(5 * MS);
 	worker_start_on(1, spinner, last, NULL);
 	thread_set_affinity(&workers[pushed ? 0 : 1].thread, ~0ull);
-	/* This CPU would look at the queues before it halts; only if it is the only other one, it may. */
+	/* This CPU would look at the queues before it halts; only if it is the only other one, it
+	 * may. */
 	if (nr_cpus > 2)
 		busy_wait(100 * MS);
 	else
@@ -354,153 +353,6 @@ static void test_idle_cpu_is_called(void)
 	watchdog_stop();
 }
 
-/* ---- life and death ------------------------------------------------------------------------------ */
-
-static u32 nr_short_lives;
-
-static void short_life(void *arg)
-{
-	(void)arg;
-	atomic_add(&nr_short_lives, 1);
-}
-
-static void test_create_join(void)
-{
-	u64 low = ~0ull, high = 0;
-
-	watchdog_start("create, join");
-	nr_short_lives = 0;
-	for (u32 i = 0; i < 1000 / 4; i++) {
-		workers_start(4, short_life);
-		for (u32 k = 0; k < 4; k++) {
-			low = MIN(low, (u64)workers[k].thread.stack_top);
-			high = MAX(high, (u64)workers[k].thread.stack_top);
-		}
-		workers_join(4);
-	}
-	report(nr_short_lives == 1000, "1000 threads live: %u", nr_short_lives);
-	report(high - low < 64 * STACK_BYTES, "and leave their stacks to the next: they span %lu KiB",
-	       (high - low) / 1024);
-	watchdog_stop();
-}
-
-static bool last_switch; /* [a] worker 0 is about to leave its stack */
-
-static void hold_last_switch(void *ctx)
-{
-	(void)ctx;
-	atomic_store(&last_switch, true);
-	busy_wait(20 * MS);
-}
-
-static void dies_slowly(void *arg)
-{
-	(void)arg;
-	race_arm("sched.switch", 0, hold_last_switch, NULL);
-}
-
-/* The dead thread is held on its stack, by a CPU that we do not need. */
-static void test_join_waits(void)
-{
-	if (nr_cpus < 2) {
-		report_skip("thread_join waits until the stack is left", "one CPU");
-		return;
-	}
-	watchdog_start("join waits");
-	thread_set_affinity(thread_current(), 1);
-	last_switch = false;
-	worker_start_on(0, dies_slowly, 2, NULL);
-	while (!atomic_load(&last_switch))
-		cpu_relax();
-	while (READ_ONCE(workers[0].thread.state) != THREAD_DEAD)
-		cpu_relax();
-	workers_join(1);
-	report(!workers[0].thread.on_cpu, "thread_join waits until the stack is left");
-	thread_set_affinity(thread_current(), ~0ull);
-	watchdog_stop();
-}
-
-static void hook_in(struct thread *t)
-{
-	struct worker *w = container_of(t, struct worker, thread);
-
-	CHECK(!irq_enabled() && thread_current() == t && !w->inside, "switch_in out of place");
-	w->inside = true;
-}
-
-static void hook_out(struct thread *t)
-{
-	struct worker *w = container_of(t, struct worker, thread);
-
-	CHECK(!irq_enabled() && thread_current() == t && w->inside, "switch_out out of place");
-	w->inside = false;
-	w->count++;
-}
-
-static const struct thread_ops hooks = {.switch_in = hook_in, .switch_out = hook_out};
-static u32 nr_outside;
-
-static void hooked(void *arg)
-{
-	struct worker *w = arg;
-
-	for (u32 i = 0; i < 200; i++) {
-		if (!READ_ONCE(w->inside))
-			atomic_add(&nr_outside, 1);
-		if (i % 3 == 0)
-			(void)thread_sleep_ns(50000);
-		else
-			thread_yield();
-	}
-}
-
-static void test_hooks(void)
-{
-	watchdog_start("hooks");
-	nr_outside = 0;
-	for (u32 i = 0; i < 4; i++)
-		worker_start_on(i, hooked, 0, &hooks);
-	workers_join(4);
-	report(nr_outside == 0 && !workers[0].inside && workers[0].count > 10,
-	       "switch_in and switch_out alternate: %lu pairs", workers[0].count);
-	watchdog_stop();
-}
-
-static struct cpu_space spaces[2]; /* two names for the kernel's own tables */
-static u32 nr_wrong_space;
-
-static void space_user(void *arg)
-{
-	struct worker *w = arg;
-	struct cpu_space *s = &spaces[w->index % 2];
-
-	thread_use_space(NULL, s);
-	for (u32 i = 0; i < 500; i++) {
-		preempt_disable();
-		if (this_cpu()->space != s || !(atomic_load(&s->active) & 1ull << cpu_id()))
-			atomic_add(&nr_wrong_space, 1);
-		preempt_enable();
-		if (i % 8 == 0)
-			(void)thread_sleep_ns(20000);
-		else
-			thread_yield();
-	}
-}
-
-static void test_spaces(void)
-{
-	watchdog_start("spaces");
-	for (u32 i = 0; i < 2; i++)
-		spaces[i] = (struct cpu_space){.cr3 = read_cr3()};
-	workers_start(4, space_user);
-	workers_join(4);
-	report(nr_wrong_space == 0, "a thread finds its own address space after every switch: %u times not",
-	       nr_wrong_space);
-	report(!spaces[0].active && !spaces[1].active, "no CPU keeps that of a dead thread: %#lx %#lx",
-	       spaces[0].active, spaces[1].active);
-	watchdog_stop();
-}
-
 static void test_sched(void)
 {
 	test_no_tick_alone();
@@ -511,10 +363,6 @@ static void test_sched(void)
 	test_affinity();
 	test_stealing();
 	test_idle_cpu_is_called();
-	test_create_join();
-	test_join_waits();
-	test_hooks();
-	test_spaces();
 	test_no_tick_alone();
 }
 KERNEL_SUITE(sched, test_sched);

@@ -8,7 +8,7 @@ from harness import Job, expect
 from machine import CPU, boot, guest
 
 GUESTS = [guest("hello", mem="8M"), guest("hello_raw64", mem="8M"), guest("hello_low", mem="8M"),
-          guest("smp", name="smp2", mem="8M", cpus=2), guest("memory", mem="8M")]
+          guest("memory", mem="8M")]
 
 
 def board(smp=1, says=(), needs=(), guests=GUESTS, **machine):

@@ -22,7 +22,7 @@ HELLO = dict(mem="8M", says=[r"hypervisor: \"NeapNeapNeap\"", r"memory: 0x100000
 
 
 def machines(seed):
-    """name: (fates, part of --quick)"""
+    """{name of a machine: its guests}"""
     chance = f"seed={seed}"
     return {
         "plain": [

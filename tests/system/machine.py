@@ -81,6 +81,7 @@ class Run:
     def __init__(self):
         self.lines: List[Line] = []
         self.status: Optional[int] = None
+        self.told = False  # a panic was shown at length
 
     def find(self, pattern, start=0):
         """The first line that matches all of @pattern, or None."""
@@ -121,10 +122,11 @@ class Run:
         return {match[1]: int(match[2]) for match in found if match}
 
     def troubles(self):
-        """Lines that tell what went wrong, if anything did."""
+        """Lines that tell what went wrong, if anything did; of a panic, all of it once."""
         for number, line in enumerate(self.lines):
             if line.text.startswith("PANIC"):
-                return [line.text for line in self.lines[number:number + 16]]
+                length, self.told = 1 if self.told else 16, True
+                return [line.text for line in self.lines[number:number + length]]
         return [line.text for line in self.lines if line.text.startswith(("TIMEOUT", "neap: "))]
 
     def check_formats(self):

@@ -18,7 +18,7 @@
 
 weak _Thread_local struct cpu *host_cpu;
 
-/* ---- the scheduler's part --------------------------------------------------------------------- */
+/* ---- the scheduler's part ------------------------------------------------------------------- */
 
 struct actor {
 	struct thread thread;
@@ -51,7 +51,8 @@ void thread_will_sleep(void)
 	set_state(actor_of(thread_current()), THREAD_SLEEPING);
 }
 
-static void (*finish_hook)(void); /* called once by actor 0, between its last look and wait_finish */
+/* Called once by actor 0, between its last look and wait_finish. */
+static void (*finish_hook)(void);
 
 void thread_will_not_sleep(void)
 {
@@ -108,7 +109,8 @@ void spin_debug_drop(struct spinlock *l)
 	(void)l;
 }
 
-/* Processors of the host's scheduler lose their processor: to spin for one that has none is no use. */
+/* Processors of the host's scheduler lose their processor: to spin for one that has none is no use.
+ */
 u64 spin_lock_irqsave(struct spinlock *l)
 {
 	while (!spin_trylock(l))
@@ -122,7 +124,7 @@ void spin_unlock_irqrestore(struct spinlock *l, u64 flags)
 	spin_unlock(l);
 }
 
-/* ---- actors ------------------------------------------------------------------------------------- */
+/* ---- actors --------------------------------------------------------------------------------- */
 
 static void actor_init(struct actor *a, unsigned int index)
 {
@@ -185,7 +187,7 @@ static bool actor_sleeps(struct actor *a)
 	return sleeps;
 }
 
-/* ---- mutex -------------------------------------------------------------------------------------- */
+/* ---- mutex ---------------------------------------------------------------------------------- */
 
 static struct mutex mutex;
 static u64 counter; /* under mutex, or rwsem for writing; not atomic on purpose */
@@ -329,7 +331,7 @@ static void wakeup_is_not_spent_on_who_gives_up(void **state)
 	assert_null(finish_hook);
 }
 
-/* ---- rwsem -------------------------------------------------------------------------------------- */
+/* ---- rwsem ---------------------------------------------------------------------------------- */
 
 static struct rwsem rwsem;
 static u32 nr_readers, most_readers;
@@ -430,7 +432,7 @@ static void waiting_writer_stops_new_readers(void **state)
 	}
 }
 
-/* ---- wait queues --------------------------------------------------------------------------------- */
+/* ---- wait queues ---------------------------------------------------------------------------- */
 
 static struct wait_queue queue;
 static u32 token;
@@ -438,7 +440,8 @@ static u32 token;
 static void token_player(struct actor *me)
 {
 	for (;;) {
-		wait_event(&queue, atomic_load(&token) % 4 == me->index || atomic_load(&token) >= 20000);
+		wait_event(&queue,
+			   atomic_load(&token) % 4 == me->index || atomic_load(&token) >= 20000);
 		if (atomic_load(&token) >= 20000)
 			break;
 		atomic_add(&token, 1);
