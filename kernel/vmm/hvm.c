@@ -7,7 +7,7 @@
 #include "vmm/amd/svm.h"
 
 const struct hvm_ops *hvm;
-char hvm_why_not[128];
+char hvm_why_not[200];
 
 void hvm_init(void)
 {

@@ -142,7 +142,7 @@ struct hvm_ops {
 };
 
 extern const struct hvm_ops *hvm; /* [o] NULL: no hardware virtualisation here */
-extern char hvm_why_not[128];     /* then: one line for the operator */
+extern char hvm_why_not[200];     /* then: one line for the operator */
 
 /* hvm_init - choose by CPUID and the firmware's lock bits. => boot CPU */
 void hvm_init(void);

@@ -94,7 +94,7 @@ static int bitmaps_create(void)
 static int svm_cpu_enable(void)
 {
 	struct svm_probe probe;
-	char why[128];
+	char why[200];
 	int err;
 
 	svm_probe_read(&probe);
