@@ -128,7 +128,7 @@ check: deps-test
 	$(Q)$(PYTHON) tests/run --quick
 
 audit-selftest: deps-test
-	$(Q)$(PYTHON) tests/run --only 'audit_selftest*'
+	$(Q)$(PYTHON) tests/run --only 'kernel/audit_selftest'
 
 bench: deps-run
 	$(Q)$(MAKE) --no-print-directory DEBUG=0 kernel guests

@@ -67,6 +67,21 @@ static void copy_value(char *to, size_t size, const struct kv *kv)
 	to[n] = 0;
 }
 
+static int mmu_parse(const struct kv *kv, enum vm_mmu *mmu)
+{
+	static const char *const names[] = {
+		[VM_MMU_AUTO] = "auto", [VM_MMU_TDP] = "tdp", [VM_MMU_SHADOW] = "shadow",
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(names); i++) {
+		if (kv_value_is(kv, names[i])) {
+			*mmu = i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
 static int option_set(struct options *o, const struct kv *kv)
 {
 	if (kv_key_is(kv, "ram"))
@@ -74,10 +89,8 @@ static int option_set(struct options *o, const struct kv *kv)
 	if (kv_key_is(kv, "timeout"))
 		return kv_uint(kv, 1000000, &o->timeout_s);
 	if (kv_key_is(kv, "mmu"))
-		o->mmu = kv_value_is(kv, "tdp")      ? VM_MMU_TDP
-			 : kv_value_is(kv, "shadow") ? VM_MMU_SHADOW
-						     : VM_MMU_AUTO;
-	else if (kv_key_is(kv, "batch") && !kv->value)
+		return mmu_parse(kv, &o->mmu);
+	if (kv_key_is(kv, "batch") && !kv->value)
 		o->batch = true;
 	else if (kv_key_is(kv, "trace-errors") && !kv->value)
 		o->trace_errors = true;
@@ -281,7 +294,11 @@ static void start_cpus(void)
 static void first_thread(unused void *arg)
 {
 	u64 started_ns = clock_ns();
-	const struct build_options how = {.default_mmu = options.mmu};
+	/* What the machine was sold with: some of its last MiB is the firmware's and Neap's own. */
+	const struct build_options how = {
+		.default_mmu = options.mmu,
+		.mem_max = MAX(options.ram, (memory_ram_top() + MIB(1) - 1) & ~(MIB(1) - 1)),
+	};
 
 	start_cpus();
 	printk("Neap " NEAP_VERSION ": %u CPU%s, %lu MiB RAM, %s%s%s\n", nr_cpus, nr_cpus > 1 ? "s" : "",
@@ -323,6 +340,8 @@ void kernel_entry(u32 magic, u64 info_phys)
 	clocks_start();
 	fpu_init();
 	frame_init();
+	for (u32 i = 0; i < boot.nr_modules; i++)
+		frame_reserve_range(boot.modules[i].start, boot.modules[i].end, FRAME_MODULE);
 	mm_subsystem_init();
 	sched_init();
 	CHECK(thread_create(&first, "monitor", first_thread, NULL, NULL) == 0, "no stack for a thread");

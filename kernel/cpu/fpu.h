@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Who owns the FPU registers. The kernel itself computes without them, so a vCPU's state stays in
- * the registers across exits and across kernel threads, and is saved only when another vCPU needs
- * them or the vCPU moves to another CPU.
+ * the registers across exits. It is saved when the vCPU's thread leaves its CPU, because the thread may
+ * go on on another one, which cannot ask this one for its registers.
  *
  * Invariant I1: cpu->fpu_owner == f exactly if f->cpu is this CPU and f's state is in its registers. */
 #pragma once
@@ -18,7 +18,7 @@ struct fpu {
 void fpu_init(void);          /* once per CPU */
 u32 fpu_area_bytes(void);     /* what XSAVE, or FXSAVE without it, needs */
 u64 fpu_xcr0_allowed(void);   /* components that we save: 0 without XSAVE */
-/* fpu_reset - @f as after INIT. => its thread does not run */
+/* fpu_reset - @f as after INIT. => preemption off, by its own thread; or before that runs */
 void fpu_reset(struct fpu *f);
 /* fpu_load - make the registers hold @f, saving who had them; XCR0 is f->xcr0 afterwards.
  * => preemption off; @f is not live on another CPU

@@ -4,7 +4,7 @@
  * Every lock has a rank; a CPU takes them in rising rank only. Debug builds keep the ranks held per
  * CPU and panic at the first violation, so that an order that could deadlock is found by running it
  * once. The order is told in docs/locking.md; this enum is the truth. Two locks of one rank are
- * never held together, but for RANK_RMAP.. none today.
+ * never held together.
  *
  * A lock that an interrupt handler takes is taken with spin_lock_irqsave everywhere. */
 #pragma once
@@ -19,14 +19,11 @@ enum lock_rank {
 	RANK_VM_LIST,    /* vmm: the list of VMs */
 	RANK_VM,         /* vmm: a VM's small state */
 	RANK_DEVICE,     /* vmm: one device model */
-	RANK_LAPIC,      /* vmm: one local APIC's registers */
-	RANK_NOTIFIER,   /* notifier: list of subscribers */
 	RANK_MMU,        /* vmm: mmu_lock, the secondary page tables of a VM */
 	RANK_MM_TABLE,   /* mm: id -> struct mm */
 	RANK_PT,         /* mm: the primary page table of an mm */
 	RANK_RMAP,       /* mm: chains of shared frames */
 	RANK_LRU,        /* mm: page lists */
-	RANK_COUNTER,    /* mm: res_counter */
 	RANK_CACHE,      /* mm: object caches */
 	RANK_HOST_PT,    /* cpu: the kernel's own page tables and stacks; takes frames */
 	RANK_FRAMES,     /* mm: the buddy */
@@ -34,6 +31,7 @@ enum lock_rank {
 	RANK_WAIT,       /* sched: wait queues and sleeping locks [irq] */
 	RANK_TIMER,      /* sched: timer queues [irq] */
 	RANK_RUNQUEUE,   /* sched: run queues [irq] */
+	RANK_GUEST_CONSOLE, /* vmm: a guest's unfinished line [irq] */
 	RANK_CONSOLE,    /* lib: the console [irq] */
 };
 

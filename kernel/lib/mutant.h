@@ -9,7 +9,7 @@
  * Debug builds choose one by the boot option `mutant=NAME`; a test must then fail and name the
  * rule. A *race point* is a place where a test may hold one CPU while another acts:
  *
- *	race_point("fault.before_install");
+ *	race_point("mmu.before_install");
  *
  * Both cost one load and branch in debug builds and nothing in release builds. */
 #pragma once

@@ -11,10 +11,10 @@
  * once more. What was prepared and is not needed in the end goes back.
  *
  * Invariants
- *  I1. PTEs are decided and written under the PT lock alone (PROTOCOL.md 2).
+ *  I1. PTEs are decided and written under the PT lock alone (rule 2).
  *  I2. A PTE goes from none to present without bracket or flush: no TLB, no subscriber has anything
  *      of it. Any other change of frame happens in a bracket, by way of none, and is flushed before
- *      the new frame can be reached (PROTOCOL.md 14).
+ *      the new frame can be reached (rule 14).
  *  I3. A frame is cleared before its PTE is written, and its rmap, mapcount, refcount are set
  *      before too.
  *  I4. The accessed bit of a zero-page PTE is never cleared, and begins clear. The processor sets

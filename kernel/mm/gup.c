@@ -2,7 +2,7 @@
 /* gup: a reference on the page behind an hva.
  *
  * Without locks a PTE may change between reading it and taking the reference; so it is read again
- * (PROTOCOL.md 3). If the frame went meanwhile the reference was either refused (refcount 0) or is
+ * (rule 3). If the frame went meanwhile the reference was either refused (refcount 0) or is
  * on a frame that now belongs to somebody else; that one is dropped at once. Preemption is off as
  * long as such a reference is held, because who frees a frame waits for it (I3 of frame.c). */
 #include "lib/errno.h"

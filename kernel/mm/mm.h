@@ -13,7 +13,7 @@
  *
  * Lifetime: `users` counts who may fault on it (the VM); mm_exit drops the last one, tells
  * subscribers (release), unmaps all. `refs` keeps the struct: rmap walkers take one by id, with
- * get-unless-zero under the table's lock (PROTOCOL.md 23). */
+ * get-unless-zero under the table's lock (rule 23). */
 #pragma once
 
 #include "cpu/smp.h"
@@ -86,7 +86,7 @@ struct mm_page {
 
 /* mm_gup - a reference on the page behind @at, faulting it in for @acc (get_user_pages style).
  * mm_gup_fast - the same without locks and without faulting: false if the PTE does not allow @acc
- * (PROTOCOL.md 3). => mm is alive; any thread context
+ * (rule 3). => mm is alive; any thread context
  * Errors as mm_fault. */
 int must_check mm_gup(struct mm *mm, hva_t at, unsigned int acc, struct mm_page *out);
 bool mm_gup_fast(struct mm *mm, hva_t at, unsigned int acc, struct mm_page *out);

@@ -79,7 +79,7 @@ static inline void page_get(struct page *p)
 }
 
 /* page_get_unless_zero - false if the page is free or frozen: look up again, never take it for a
- * miss (PROTOCOL.md 10). */
+ * miss (rule 10). */
 static inline bool page_get_unless_zero(struct page *p)
 {
 	u32 n = atomic_load(&p->refcount);

@@ -11,7 +11,7 @@
  * Locking: entries change under the PT lock of the mm concerned *and*, for chains, under a hashed
  * RANK_RMAP lock. Who follows an entry holds the hashed lock, or takes the mm by get-unless-zero on
  * its id under the mm table's lock, and finds the PTE again under the PT lock: an rmap entry is a
- * hint where to look, the PTE is the truth (PROTOCOL.md 23). */
+ * hint where to look, the PTE is the truth (rule 23). */
 #pragma once
 
 #include "lib/compiler.h"

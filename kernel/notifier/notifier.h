@@ -20,7 +20,7 @@
  * closed since the sample (sequence). Both are kept per bucket of hva, so that the brackets of one
  * part of an mm do not restart the faults of another.
  *
- * Invariants (PROTOCOL.md)
+ * Invariants (docs/design.md, the rules)
  *  I1. range_end bumps the sequence before the counter falls (rule 4).
  *  I2. Every range_start is followed by one range_end over the same range, on every way out
  *      (rule 8).

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Kernel threads. A vCPU is one; so are the monitor and the reclaim thread.
+/* Kernel threads. A vCPU is one; so are the monitor and the reaper.
  *
  * One run queue per CPU; a thread that wakes goes to the CPU where it last ran, or to an idle one
  * that its affinity allows; an idle CPU takes work from the longest queue. Round robin with slices

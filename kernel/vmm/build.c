@@ -190,7 +190,7 @@ void build_guests(const struct boot_info *info, const struct build_options *opti
 		printk("Neap: %u modules or memory entries too many: %u modules are used\n",
 		       info->nr_dropped, info->nr_modules);
 	for (u32 i = 0; i < info->nr_modules; i++) {
-		if (vm_config_parse(info->modules[i].string, i, memory_ram_bytes(), &b.config[i], why,
+		if (vm_config_parse(info->modules[i].string, i, options->mem_max, &b.config[i], why,
 				    sizeof(why)))
 			refused(b.config[i].name, why);
 		else if (b.config[i].role == VM_ROLE_KERNEL && b.config[i].mmu == VM_MMU_AUTO)

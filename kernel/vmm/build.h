@@ -8,6 +8,7 @@ struct boot_info;
 
 struct build_options {
 	int default_mmu; /* enum vm_mmu for guests that name none */
+	u64 mem_max;     /* bytes: most that one guest's mem= may be */
 };
 
 /* build_guests - make, load and start a VM for each module that is a guest; who cannot be made is

@@ -253,7 +253,8 @@ int vm_config_parse(const char *line, unsigned int index, u64 mem_max, struct vm
 	struct kv kv;
 	int err;
 
-	*out = (struct vm_config){.mem_bytes = VM_MEM_DEFAULT, .cpus = 1, .apic = true};
+	*out = (struct vm_config){.mem_bytes = VM_MEM_DEFAULT, .cpus = 1, .apic = true,
+				  .testdev = true};
 	while (kv_next(&line, &kv)) {
 		err = parse_word(&p, &kv);
 		if (err)

@@ -182,7 +182,7 @@ static noinline u64 fetch_page_walk(struct vcpu *v, const struct vcpu_where *w, 
 	v->fetch.page = page;
 	v->fetch.cr3 = w->cr3;
 	v->fetch.mode = w->mode;
-	/* Without paging there is no entry to look at again; any readable word that stays will do. */
+	/* Without paging there is no entry to look at again. */
 	v->fetch.gpte_hva = 0;
 	if (s.cr0 & CR0_PG) {
 		v->fetch.gpte_hva = gpa_to_hva(v->vm, res.entry_at);

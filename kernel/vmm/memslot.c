@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Adding memory slots. The array is sorted by gfn and only grows while a VM runs: a new slot is
- * written behind the last one before `nr` makes it visible; one that would have to be put between
- * others may be added only before the vCPUs start. */
+/* Adding memory slots: the array is kept sorted by gfn. */
 #include "vmm/memslot.h"
 
 #include "lib/atomic.h"

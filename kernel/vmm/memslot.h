@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Memory slots: which guest-physical ranges are memory, and at which hva of the VM's mm each lies.
  *
- * Slots are read on every fault, without a lock, from an array that is replaced as a whole; the
- * generation rises with each change and is sampled before the lookup (PROTOCOL.md 1, 22). */
+ * Slots are read on every fault, without a lock; they are added while the VM is being made and stay. The
+ * generation rises with each change and is sampled before the lookup (rule 1, 22). */
 #pragma once
 
 #include "lib/compiler.h"

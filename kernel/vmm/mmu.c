@@ -211,6 +211,8 @@ static int mmu_young(struct mm_notifier *n, u64 start, u64 end, bool clear, bool
 	if (s.found && flush)
 		owe_flush(vm);
 	spin_unlock(&vm->mmu_lock);
+	if (s.found && flush)
+		mmu_flush(vm);
 	return s.found;
 }
 
@@ -224,8 +226,6 @@ static int mmu_clear_young(struct mm_notifier *n, unused struct mm *mm, u64 star
 	return mmu_young(n, start, end, true, false);
 }
 
-/* The bit is cleared and tlb_gen raised: the next entry of each vCPU walks again. Nobody is kicked: a
- * vCPU that stays in guest mode on a cached translation is seen as old once, which is no error. */
 static int mmu_clear_flush_young(struct mm_notifier *n, unused struct mm *mm, u64 start, u64 end)
 {
 	return mmu_young(n, start, end, true, true);

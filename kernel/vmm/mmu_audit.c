@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Compare every spte of a VM with the primary PTE of its hva: N1 (the same frame) and N2 (no more
- * rights), and count the tables again. The VM is paused or its vCPUs are gone, so nothing moves.
+/* Compare every spte of a VM with the primary PTE of its hva: N1 (the same frame) and N2 (no
+ * more rights), and count the tables again. The VM is paused or its vCPUs are gone, so nothing
+ * moves.
  *
- * Names of differences: spte_outside_slots, spte_frame, spte_writable, sptable_frame, sptable_count,
- * sptable_lent. */
+ * Names of differences: spte_outside_slots, spte_frame, spte_writable, sptable_frame,
+ * sptable_count, sptable_lent. */
 #include "lib/check.h"
 #include "mm/frame.h"
 #include "mm/mm.h"
@@ -31,12 +32,12 @@ static void audit_spte(void *ctx, gfn_t f, pfn_t p, unsigned int acc)
 	u64 *entry = pt_lookup_leaf(&a->vm->mm->pt, memslot_hva(slot, f));
 	pte_t pte = {entry ? READ_ONCE(*entry) : 0};
 	if (!pte_present(pte) || pte_pfn(pte).v != p.v) {
-		a->report("audit: spte_frame: N1: vm %s gfn %#lx spte frame %#lx, primary PTE %#lx\n",
+		a->report("audit: spte_frame: N1: vm %s gfn %#lx spte frame %#lx, PTE %#lx\n",
 			  name, f.v, p.v, pte.v);
 		a->nr++;
 	} else if ((acc & ACC_W) && !pte_writable(pte)) {
-		a->report("audit: spte_writable: N2: vm %s gfn %#lx is writable over PTE %#lx\n", name,
-			  f.v, pte.v);
+		a->report("audit: spte_writable: N2: vm %s gfn %#lx is writable over PTE %#lx\n",
+			  name, f.v, pte.v);
 		a->nr++;
 	}
 }
@@ -60,7 +61,8 @@ static u64 audit_tables(struct audit *a, u64 phys, int level)
 	return nr;
 }
 
-/* The tables that stand, those that vCPUs keep for their next faults, and what the mm is charged. */
+/* The tables that stand, those that vCPUs keep for their next faults, and what the mm is
+ * charged. */
 static void audit_counts(struct audit *a)
 {
 	struct vm *vm = a->vm;
@@ -70,12 +72,12 @@ static void audit_counts(struct audit *a)
 	for (u32 i = 0; i < vm->nr_vcpus; i++)
 		spares += vm->vcpus[i]->nr_spare_tables;
 	if (tables != vm->nr_sptables) {
-		a->report("audit: sptable_count: vm %s has %lu tables, %lu counted\n", vm->config.name,
-			  tables, vm->nr_sptables);
+		a->report("audit: sptable_count: vm %s has %lu tables, %lu counted\n",
+			  vm->config.name, tables, vm->nr_sptables);
 		a->nr++;
 	}
 	if (tables + spares != vm->mm->nr_lent) {
-		a->report("audit: sptable_lent: vm %s has %lu tables and %lu spare ones, %lu charged\n",
+		a->report("audit: sptable_lent: vm %s has %lu tables, %lu spare, %lu charged\n",
 			  vm->config.name, tables, spares, vm->mm->nr_lent);
 		a->nr++;
 	}

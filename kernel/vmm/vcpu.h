@@ -4,7 +4,7 @@
  *	loop:  requests? -> events to inject -> hvm->run -> v->exit -> handler[reason]
  *
  * Others reach a vCPU by request bits and a kick: a bit is set, then, if the vCPU is in guest mode, an
- * IPI makes it exit. The pair is lossless (PROTOCOL.md 18): entry sets `mode`, full barrier, then looks
+ * IPI makes it exit. The pair is lossless (rule 18): entry sets `mode`, full barrier, then looks
  * at requests; who requests sets the bit, full barrier, then looks at `mode`. */
 #pragma once
 

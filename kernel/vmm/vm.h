@@ -124,7 +124,7 @@ void vm_note_refused(void);
 /* vm_wait_all_ended - sleep until no VM is live, or until @timeout_ns passed (0: for ever). True if
  * all ended. */
 bool vm_wait_all_ended(u64 timeout_ns);
-/* vm_print_summary - the SUMMARY line of DESIGN.md section 7. */
+/* vm_print_summary - the SUMMARY line of docs/design.md. */
 void vm_print_summary(struct vm *vm, const char *status_word);
 
 const char *vm_status_name(enum vm_status s);

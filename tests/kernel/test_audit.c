@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Do the audits see? Each corruption is planted in a VM and a machine that are sound; the audits must
- * call it by its names and report nothing else; then it is taken back, and they must be silent.
+/* Do the audits see? Each corruption is planted in a VM and a machine that are sound; the audits
+ * must call it by its names and report nothing else; then it is taken back, and they must be
+ * silent.
  *
  * The VM has memory in three states:
  *
@@ -27,7 +28,7 @@ static struct page *ours;            /* a frame of the kernel's */
 static struct page *hole;            /* the second frame of a free block */
 static struct region *region;
 
-/* ---- planting: @on plants, else it is taken back ------------------------------------------------- */
+/* ---- planting: @on plants, else it is taken back --------------------------------------------- */
 
 static u64 kept;
 
@@ -256,7 +257,7 @@ static const struct corruption {
 	{"a secondary table charged twice", "sptable_lent", sptable_charge_kept},
 };
 
-/* ---- the suite ------------------------------------------------------------------------------------- */
+/* ---- the suite ------------------------------------------------------------------------------- */
 
 static void memory_prepare(void)
 {
@@ -308,7 +309,8 @@ static void test_audit(void)
 		mm = vm->mm;
 		memory_prepare();
 		const char *names = test_audits(vm);
-		report(!names[0], "a VM with memory in use is sound%s%s", names[0] ? ": " : "", names);
+		report(!names[0], "a VM with memory in use is sound%s%s", names[0] ? ": " : "",
+		       names);
 		for (u32 i = 0; i < ARRAY_SIZE(corruptions); i++)
 			corruption_test(&corruptions[i]);
 		frame_free(ours, 0);

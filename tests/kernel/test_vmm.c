@@ -10,7 +10,7 @@
 #include "tests/kernel/vm_test.h"
 #include "vmm/mmu.h"
 
-/* ---- the VM ------------------------------------------------------------------------------------ */
+/* ---- the VM ---------------------------------------------------------------------------------- */
 
 struct vm *test_vm_create(const char *name, u64 mem_bytes)
 {
@@ -75,7 +75,7 @@ struct page *test_page(const struct vm *vm, u64 at)
 	return pfn_to_page(pte_pfn(pte));
 }
 
-/* ---- what the audits say ------------------------------------------------------------------------- */
+/* ---- what the audits say --------------------------------------------------------------------- */
 
 static char text[4096], names[512];
 static size_t text_len;
@@ -86,16 +86,16 @@ static void name_note(const char *line)
 	const char *from = line + strlen("audit: ");
 	const char *colon = str_starts(line, "audit: ") ? strchr(from, ':') : NULL;
 	size_t len = strlen(names);
-	char name[40];
+	char name[40] = "?";
 
-	if (!colon)
-		from = colon = line; /* a line without a name: shows as "?" */
-	(void)text_format(name, sizeof(name), "%.*s", (int)(colon - from), from);
-	for (const char *at = names; (at = strstr(at, name[0] ? name : "?")); at++)
-		if ((at == names || at[-1] == ' ') && (at[strlen(name)] == ' ' || !at[strlen(name)]))
+	if (colon)
+		(void)text_format(name, sizeof(name), "%.*s", (int)(colon - from), from);
+	for (const char *at = names; (at = strstr(at, name)); at++) {
+		char behind = at[strlen(name)];
+		if ((at == names || at[-1] == ' ') && (behind == ' ' || !behind))
 			return;
-	(void)text_format(names + len, sizeof(names) - len, "%s%s", len ? " " : "",
-			  name[0] ? name : "?");
+	}
+	(void)text_format(names + len, sizeof(names) - len, "%s%s", len ? " " : "", name);
 }
 
 static void note(const char *fmt, ...)
@@ -116,7 +116,8 @@ const char *test_audits(struct vm *vm)
 	text_len = 0;
 	text[0] = names[0] = 0;
 	int wrong = mmu_audit(vm, note) + mm_audit(note) + frame_audit(note);
-	CHECK(!wrong == !names[0], "the audits count %d differences, and name \"%s\"", wrong, names);
+	CHECK(!wrong == !names[0], "the audits count %d differences and name \"%s\"", wrong,
+	      names);
 	return names;
 }
 

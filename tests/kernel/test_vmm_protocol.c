@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The protocol between mm and the secondary MMU, in the live kernel: a fault is held just before it
- * installs, and mm acts on another CPU; then a guest that runs is robbed of its pages. Every rule is also
- * broken on purpose by its mutant, and must be seen to break. */
+/* The protocol between mm and the secondary MMU, in the live kernel: a fault is held just before
+ * it installs, and mm acts on another CPU; then a guest that runs is robbed of its pages. Every
+ * rule is also broken on purpose by its mutant, and must be seen to break. */
 #include "cpu/clock.h"
 #include "cpu/x86.h"
 #include "lib/atomic.h"
@@ -43,7 +43,7 @@ static bool place_is_mapped(void)
 	return spte && pt_is_present(vm->pt.fmt, *spte);
 }
 
-/* ---- mm acts between the question and the install (rules 1, 4) ---------------------------------- */
+/* ---- mm acts between the question and the install (rules 1, 4) ------------------------------- */
 
 /* Run by a worker, on another CPU if there is one. */
 static void act_write(unused void *arg)
@@ -116,18 +116,20 @@ static void test_races(void)
 
 		const char *names = race_run(r, NULL);
 		report(arrivals == 2 && place_is_mapped() && !names[0],
-		       "a fault starts again when meanwhile %s: %u rounds %s", r->what, arrivals, names);
+		       "a fault starts again when meanwhile %s: %u rounds %s", r->what, arrivals,
+		       names);
 		zap(PLACE, PAGE_SIZE);
 		if (!r->mutant)
 			continue;
 		names = race_run(r, r->mutant);
 		report(arrivals == 1 && !strcmp(names, r->names),
-		       "mutant %s is caught when %s: %u rounds, %s", r->mutant, r->what, arrivals, names);
+		       "mutant %s is caught when %s: %u rounds, %s", r->mutant, r->what, arrivals,
+		       names);
 		zap(PLACE, PAGE_SIZE);
 	}
 }
 
-/* ---- an open bracket keeps everybody out -------------------------------------------------------- */
+/* ---- an open bracket keeps everybody out ----------------------------------------------------- */
 
 #define ROUNDS_OPEN 3u
 
@@ -193,7 +195,7 @@ static void test_bracket(void)
 	zap(PLACE, PAGE_SIZE);
 }
 
-/* ---- rights, zap, dirty, young ------------------------------------------------------------------- */
+/* ---- rights, zap, dirty, young --------------------------------------------------------------- */
 
 static void fault_place(unsigned int acc)
 {
@@ -225,7 +227,8 @@ static void test_zap(void)
 	fault_place(ACC_W);
 	u64 gen = vm->tlb_gen;
 	zap(PLACE, PAGE_SIZE);
-	report(!place_is_mapped() && vm->tlb_gen > gen, "a zap takes the spte away and owes a flush");
+	report(!place_is_mapped() && vm->tlb_gen > gen,
+	       "a zap takes the spte away and owes a flush");
 	gen = vm->tlb_gen;
 	zap(PLACE, PAGE_SIZE);
 	report(vm->tlb_gen == gen, "where there was no spte no flush is owed");
@@ -276,9 +279,12 @@ static bool take_write_right(void)
 
 static void test_dirty(void)
 {
-	report(dirty_arrives(NULL, take_by_bracket), "an spte that a bracket takes hands its dirty bit over");
-	report(dirty_arrives(NULL, take_write_right), "an spte that is narrowed hands its dirty bit over");
-	report(!dirty_arrives("zap_drops_dirty", take_by_bracket), "mutant zap_drops_dirty is caught");
+	report(dirty_arrives(NULL, take_by_bracket),
+	       "an spte that a bracket takes hands its dirty bit over");
+	report(dirty_arrives(NULL, take_write_right),
+	       "an spte that is narrowed hands its dirty bit over");
+	report(!dirty_arrives("zap_drops_dirty", take_by_bracket),
+	       "mutant zap_drops_dirty is caught");
 }
 
 static bool young(int kind)
@@ -303,7 +309,7 @@ static void test_young(void)
 	zap(PLACE, PAGE_SIZE);
 }
 
-/* ---- a guest that runs ----------------------------------------------------------------------------- */
+/* ---- a guest that runs ----------------------------------------------------------------------- */
 
 /* start: mov eax, [2 MiB]; mov [2 MiB + 4096], eax; mov edi, 1 MiB
  * next:  inc dword [edi]; add edi, 4096; cmp edi, 1 MiB + 64 pages; jb next; jmp start */
@@ -332,7 +338,8 @@ static void guest_start(void)
 		hvm->set_segment(v, seg, seg == SEG_CS ? &code : &data);
 	v->rip = PROGRAM;
 	if (nr_cpus > 1) {
-		(void)thread_sleep_ns(50 * MS); /* the other CPUs may still be on their way to the scheduler */
+		/* The other CPUs may still be on their way to the scheduler. */
+		(void)thread_sleep_ns(50 * MS);
 		thread_set_affinity(&v->thread, ~1ull);
 	}
 	vm_start(vm);
@@ -376,8 +383,9 @@ static u32 guest_has_read(void)
 	return value;
 }
 
-/* In how many cases of @nr the guest goes on reading the zero page although another frame is there. Its
- * primary PTE was never used by a processor, so that only the subscriber's flush tells the guest. */
+/* In how many cases of @nr the guest goes on reading the zero page although another frame is
+ * there. Its primary PTE was never used by a processor, so that only the subscriber's flush
+ * tells the guest. */
 static u32 read_behind_us(const char *mutant, u32 nr)
 {
 	hva_t at = hva(test_hva(vm, READ_BY_GUEST));
@@ -393,7 +401,8 @@ static u32 read_behind_us(const char *mutant, u32 nr)
 		if (err || hva_write(at, &value, sizeof(value)))
 			panic("memory of the test's guest cannot be written");
 		/* On a loaded emulator a processor may not run for long. */
-		for (u64 end = clock_ns() + 1000 * MS; guest_has_read() != value && clock_ns() < end;)
+		u64 end = clock_ns() + 1000 * MS;
+		while (guest_has_read() != value && clock_ns() < end)
 			thread_yield();
 		bad += guest_has_read() != value;
 	}
@@ -433,8 +442,9 @@ static void test_running(void)
 	vm_pause(vm);
 	vm_wait_parked(vm);
 	const char *names = test_audits(vm);
-	report(!names[0], "a guest that is robbed all the time stays sound %s: %lu faults, %lu copies",
-	       names, vm->mm->faults, vm->mm->cow_faults);
+	report(!names[0],
+	       "a guest that is robbed all the time stays sound: %s%lu faults, %lu copies", names,
+	       vm->mm->faults, vm->mm->cow_faults);
 	vm_resume(vm);
 	watchdog_stop();
 }
@@ -459,8 +469,8 @@ static void test_protocol(void)
 		test_vm_destroy(vm);
 		frame_stats(&after);
 		report(before.free == after.free && machine_counter.usage == 0,
-		       "the VMs have gone: %lu frames free before, %lu after; %lu charged", before.free,
-		       after.free, machine_counter.usage);
+		       "the VMs have gone: %lu frames free before, %lu after; %lu charged",
+		       before.free, after.free, machine_counter.usage);
 		report(mm_audit(printk) + frame_audit(printk) == 0, "the audits are clean");
 	}
 	thread_set_affinity(thread_current(), ~0ull);

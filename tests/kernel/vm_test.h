@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A real VM for tests inside the kernel: made by a configuration of their own, never of a module. */
+/* A real VM for tests inside the kernel: made by a configuration of their own, never of a
+ * module. */
 #pragma once
 
 #include "mm/page.h"
 #include "vmm/vm.h"
 
-/* test_vm_create - a VM of @mem_bytes with one vCPU, which does not run. The calling thread reaches
- * its memory by hva until test_vm_destroy. NULL where this processor runs no guests: report_skip was
- * told so. => one at a time */
+/* test_vm_create - a VM of @mem_bytes with one vCPU, which does not run. The calling thread
+ * reaches its memory by hva until test_vm_destroy. NULL where this processor runs no guests:
+ * report_skip was told so. => one at a time */
 struct vm *test_vm_create(const char *name, u64 mem_bytes);
 /* test_vm_destroy - end it, however far it came, and wait until every frame is back. */
 void test_vm_destroy(struct vm *vm);

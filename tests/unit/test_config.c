@@ -38,7 +38,7 @@ static void defaults(void **state)
 	assert_int_equal(c.pin, VM_PIN_OFF);
 	assert_int_equal(c.reset, VM_RESET_UNSET);
 	assert_true(c.apic);
-	assert_false(c.testdev);
+	assert_true(c.testdev);
 	assert_false(c.msr_ignore);
 	assert_string_equal(c.cmdline, "");
 }
@@ -46,7 +46,7 @@ static void defaults(void **state)
 static void every_key(void **state)
 {
 	struct vm_config c = good("vm=a.B_9-x image=base mem=640M cpus=8 mmu=shadow limit=182M "
-				  "pin=notified reset=restart apic=off testdev=on msr=ignore "
+				  "pin=notified reset=restart apic=off testdev=off msr=ignore "
 				  "-- console=ttyS0 mem=5 -- x");
 
 	(void)state;
@@ -59,7 +59,7 @@ static void every_key(void **state)
 	assert_int_equal(c.pin, VM_PIN_NOTIFIED);
 	assert_int_equal(c.reset, VM_RESET_RESTART);
 	assert_false(c.apic);
-	assert_true(c.testdev);
+	assert_false(c.testdev);
 	assert_true(c.msr_ignore);
 	assert_string_equal(c.cmdline, "console=ttyS0 mem=5 -- x");
 }

@@ -6,7 +6,7 @@
  * kernel/notifier/notifier.c kernel/lib/pt_walk.c kernel/lib/pt_format.c kernel/lib/mutant.c
  * kernel/lib/string.c tests/unit/softmmu.c tests/unit/mm_host.c
  * tests/unit/mm_secondary.c */
-/* The races of PROTOCOL.md, held open by race points: gup, brackets, subscribers, the end of an mm;
+/* The races of docs/design.md, held open by race points: gup, brackets, subscribers, the end of an mm;
  * and each mutant caught. */
 #include "mm_fixture.h"
 
@@ -278,7 +278,7 @@ static void a_ref_keeps_the_empty_mm(void **state)
 	assert_null(mm_get_by_id(0xffff));
 }
 
-/* PROTOCOL.md 23: an rmap names an mm whose last ref has just gone. */
+/* rule 23: an rmap names an mm whose last ref has just gone. */
 static void get_by_id(void *ctx)
 {
 	*(struct mm **)ctx = mm_get_by_id(mm->id);

@@ -188,7 +188,7 @@ static int must_not_be_called(struct mm *m, hva_t at, void *ctx)
 	return 1;
 }
 
-/* PROTOCOL.md 23: the mm of an entry may have died. */
+/* rule 23: the mm of an entry may have died. */
 static void entries_of_dead_mms_are_skipped(void **state)
 {
 	struct page *p = frame_alloc(FRAME_GUEST, 0);

@@ -32,11 +32,10 @@ commands:
 """
 
 GUESTS = """\
-A guest is a file that `qemu-system-x86_64 -kernel` would run: a multiboot kernel, a Linux bzImage,
-a 64-bit ELF. Keys after its name, with commas, tell Neap about it: mem=64M cpus=1 mmu=tdp
-limit=16M reset=ok|stop|restart vm=NAME ...; it refuses a guest whose keys it does not know. The
-same file may be
-named several times. Sizes are bytes, or take K, M or G.
+A guest is a multiboot kernel, as `qemu-system-x86_64 -kernel` would run it, or a 64-bit ELF without
+such a header (Linux comes with version 0.3). Keys after its name, with commas, tell Neap about it:
+mem=64M cpus=1 mmu=tdp limit=16M reset=ok|stop vm=NAME ...; it refuses a guest whose keys it does
+not know. The same file may be named several times. Sizes are bytes, or take K, M or G.
 """
 
 RUN_EXAMPLES = GUESTS + """
@@ -44,7 +43,6 @@ examples:
   tools/neap run                                         Neap alone, with its monitor
   tools/neap run --guest build/guests/hello.elf          one guest
   tools/neap run --guest a.elf,mem=32M --guest a.elf,mem=32M,vm=other --ram 48M
-  tools/neap run --guest vmlinuz,mem=128M --initrd initrd.img --append 'console=ttyS0' --ram 256M
   tools/neap run --guest a.elf --batch --timeout 20      no terminal: what scripts do
   tools/neap run --guest a.elf --dry-run                 show what would be run
 

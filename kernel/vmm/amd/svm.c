@@ -15,8 +15,10 @@
  *  I1. VMRUN with EFER.SVME set in the save area always: the guest cannot clear it (EFER writes exit).
  *  I2. After svm_run returns, GIF is set and GS, TR are the host's.
  *  I3. v->regs, rip, rflags are the truth while outside, the VMCB's copies are stale. */
+#include "cpu/apic.h"
 #include "cpu/features.h"
 #include "cpu/percpu.h"
+#include "cpu/trap.h"
 #include "cpu/x86.h"
 #include "lib/check.h"
 #include "lib/errno.h"
@@ -142,7 +144,7 @@ static void set_intercepts(struct vmcb *b)
 	b->intercept1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_SMI | INTERCEPT_INIT |
 			INTERCEPT_RDPMC | INTERCEPT_CPUID | INTERCEPT_RSM | INTERCEPT_INVD |
 			INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IO | INTERCEPT_MSR |
-			INTERCEPT_FERR_FREEZE | INTERCEPT_SHUTDOWN;
+			INTERCEPT_SHUTDOWN;
 	b->intercept2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE |
 			INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD |
 			INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_MWAIT_ARMED | INTERCEPT_XSETBV;
@@ -493,7 +495,7 @@ static void svm_run(struct vcpu *v)
 	if (unlikely(!svm_asid_is_good(v, s, cpu->id)))
 		svm_asid_renew(v, s);
 	if (unlikely(s->watch == WATCH_KICK))
-		smp_kick(cpu->id); /* held until VMRUN sets GIF */
+		apic_ipi(cpu->apic_id, VECTOR_RESCHED); /* held until VMRUN sets GIF */
 
 	b->rax = v->regs[REG_RAX];
 	b->rsp = v->regs[REG_RSP];

@@ -10,7 +10,7 @@
  *	entry:  mode = IN_GUEST; full barrier; slot.gen == vm->tlb_gen ? enter : flush, then enter
  *	flush:  vm->tlb_gen++;   full barrier; mode == IN_GUEST ? kick
  *
- * Either the entry sees the new generation or the flusher sees the mode (PROTOCOL.md 18). Idle slots
+ * Either the entry sees the new generation or the flusher sees the mode (rule 18). Idle slots
  * cost nobody an IPI: they are compared when they are used again.
  *
  * How to forget: with FlushByAsid, VMRUN is told to drop one tag. Without it (old parts, QEMU) a tag

@@ -21,7 +21,7 @@ static struct objcache board_cache;
 
 int board_create(struct vm *vm)
 {
-	static bool ready; /* under the builder's lock */
+	static bool ready; /* VMs are made by one thread, the builder */
 
 	if (!ready)
 		objcache_init(&board_cache, "board", sizeof(struct board));
@@ -37,7 +37,8 @@ int board_create(struct vm *vm)
 	exit_port_attach(vm);
 	reset_ports_attach(vm);
 	port80_attach(vm);
-	test_latch_attach(&b->latch, vm);
+	if (vm->config.testdev)
+		test_latch_attach(&b->latch, vm);
 	if (vm->config.apic)
 		lapic_attach(vm);
 	return 0;

@@ -28,7 +28,7 @@ static void partial_is_old(struct timer *t)
 void guest_console_init(struct guest_console *c, const char *name)
 {
 	*c = (struct guest_console){.name = name};
-	spin_init(&c->lock, RANK_DEVICE);
+	spin_init(&c->lock, RANK_GUEST_CONSOLE);
 	timer_setup(&c->timer, partial_is_old);
 }
 

@@ -36,7 +36,8 @@ enum delivery { DELIVER_FIXED, DELIVER_LOWEST, DELIVER_SMI, DELIVER_NMI = 4, DEL
 struct lapic {
 	struct vcpu *vcpu; /* [o] */
 	u32 irr[8];        /* [a] */
-	u32 isr[8], tmr[8]; /* [t] */
+	u32 tmr[8];        /* [a] */
+	u32 isr[8];        /* [t] */
 	u32 ldr, dfr;      /* [a] others read them to route logical destinations */
 	u32 spiv;          /* [a] */
 	u8 tpr;            /* [t] as written; the processor keeps the class alone */
@@ -51,7 +52,7 @@ struct lapic *lapic_create(struct vcpu *v)
 {
 	static u32 ready;
 
-	if (!atomic_load(&ready)) { /* VMs are made by one thread at a time: the builder's lock */
+	if (!atomic_load(&ready)) { /* VMs are made by one thread, the builder */
 		objcache_init(&lapic_cache, "lapic", sizeof(struct lapic));
 		atomic_store(&ready, 1);
 	}
@@ -116,7 +117,7 @@ void lapic_ack(struct lapic *l, u8 vector)
 void lapic_raise(struct lapic *l, u8 vector, bool level)
 {
 	if (level)
-		l->tmr[vector / 32] |= 1u << vector % 32;
+		atomic_or(&l->tmr[vector / 32], 1u << vector % 32);
 	if (vector < 16 || !(atomic_load(&l->spiv) & SPIV_ENABLED))
 		return;
 	atomic_or(&l->irr[vector / 32], 1u << vector % 32);

@@ -88,16 +88,16 @@ static void port92_write(struct vcpu *v, unused void *dev, unused u64 offset,
 		vm_guest_reset(v, "port-92");
 }
 
-static u64 cf9_read(unused struct vcpu *v, unused void *dev, unused u64 offset,
-		    unused unsigned int bytes)
+/* The reset register lies inside the dword at CF8 where PCI addresses are written. The range is that
+ * dword, so that the bus does not cut an address into bytes, one of which would be a reset. */
+static u64 cf9_read(unused struct vcpu *v, unused void *dev, u64 offset, unsigned int bytes)
 {
-	return 0;
+	return offset == 1 && bytes == 1 ? 0 : ~0ull;
 }
 
-static void cf9_write(struct vcpu *v, unused void *dev, unused u64 offset,
-		      unsigned int bytes, u64 value)
+static void cf9_write(struct vcpu *v, unused void *dev, u64 offset, unsigned int bytes, u64 value)
 {
-	if (bytes == 1 && (value & 4))
+	if (offset == 1 && bytes == 1 && (value & 4))
 		vm_guest_reset(v, "port-cf9");
 }
 
@@ -109,5 +109,5 @@ void reset_ports_attach(struct vm *vm)
 {
 	io_add_ports(&vm->io, 0x64, 1, &kbd_io, NULL);
 	io_add_ports(&vm->io, 0x92, 1, &port92_io, NULL);
-	io_add_ports(&vm->io, 0xcf9, 1, &cf9_io, NULL);
+	io_add_ports(&vm->io, 0xcf8, 4, &cf9_io, NULL);
 }
