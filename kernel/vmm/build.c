@@ -169,7 +169,8 @@ static void build_one(const struct build *b, int index)
 	if (initrd_index >= 0) {
 		image.initrd = module_data(b, initrd_index);
 		image.initrd_size = module_bytes(b, initrd_index);
-		image.initrd_name = "initrd";
+		const char *words = b->config[initrd_index].cmdline;
+		image.initrd_name = words[0] ? words : "initrd";
 	}
 	err = load(vm, &image, why, sizeof(why));
 	if (err) {
@@ -189,6 +190,8 @@ void build_guests(const struct boot_info *info, const struct build_options *opti
 	if (info->nr_dropped)
 		printk("Neap: %u modules or memory entries too many: %u modules are used\n",
 		       info->nr_dropped, info->nr_modules);
+	for (u32 i = 0; i < info->nr_dropped; i++)
+		vm_note_refused();
 	for (u32 i = 0; i < info->nr_modules; i++) {
 		if (vm_config_parse(info->modules[i].string, i, options->mem_max, &b.config[i], why,
 				    sizeof(why)))

@@ -92,7 +92,7 @@ class ModulesTest(HostTest):
     def test_initrd_follows_its_guest(self):
         guest = parse_guest(str(self.kernel))
         guest.initrd = self.file("initrd.img")
-        self.assertEqual(self.lines(guest)[1], ("boot/initrd1", guest.initrd, "initrd=kernel"))
+        self.assertEqual(self.lines(guest)[1], ("boot/initrd1", guest.initrd, "initrd=kernel -- initrd.img"))
 
 
 class BadGuestTest(HostTest):

@@ -45,7 +45,6 @@ class UsageTest(HostTest):
                               (["--cpu", "Skylake-Client"], "0.5 (Intel)"),
                               (["--cpu", "max,+vmx"], "0.5 (Intel)"),
                               (["--engine", "shadow"], "0.4 (shadow paging)"),
-                              (["--swap", "512M"], "0.2"), (["--swap", "/dev/null"], "0.2"),
                               (["--disk", "nvme"], "0.6 (bare boards)"),
                               (["--disk", "ahci"], "0.6 (bare boards)"),
                               (["--disk", "ata"], "0.6 (bare boards)")):
@@ -102,7 +101,7 @@ class DryRunTest(HostTest):
         self.assertIn("module2 /boot/guest1 'vm=kernel' 'mem=32M' '--' 'it'\\''s' '$x' '@SCREEN@';",
                       cfg)
         self.assertIn("module2 /boot/guest2 'vm=kernel-2' 'image=kernel';", cfg)
-        self.assertIn("module2 /boot/initrd2 'initrd=kernel-2';", cfg)
+        self.assertIn("module2 /boot/initrd2 'initrd=kernel-2' '--' 'initrd';", cfg)
 
     def test_kernel_arguments(self):
         cfg, _ = self.dry_run("--batch", "--timeout", "9", "--ram", "48M", "--engine", "tdp",

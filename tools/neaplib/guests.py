@@ -118,5 +118,6 @@ def modules_of(guests) -> List[Module]:
             line += f" -- {guest.append}"
         modules.append(Module(f"boot/guest{number}", source, line))
         if guest.initrd:
-            modules.append(Module(f"boot/initrd{number}", guest.initrd, f"initrd={guest.name}"))
+            line = f"initrd={guest.name} -- {guest.initrd.name}"  # what the guest sees of its name
+            modules.append(Module(f"boot/initrd{number}", guest.initrd, line))
     return modules

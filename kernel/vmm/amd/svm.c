@@ -276,8 +276,14 @@ static void svm_set_segment(struct vcpu *v, int seg, const struct segment *s)
 
 /* ---- events --------------------------------------------------------------------------------------- */
 
+/* Exceptions that are no faults: their frames carry RFLAGS.RF as it is. A fault's has it set, so that a
+ * breakpoint on the instruction does not strike again. AMD APM vol. 2, "rFLAGS.RF". */
+#define NO_FAULTS (1u << VEC_DB | 1u << VEC_BP | 1u << VEC_OF | 1u << VEC_DF | 1u << VEC_MC)
+
 static void svm_inject_exception(struct vcpu *v, u8 vector, bool has_error, u32 error)
 {
+	if (!(NO_FAULTS & 1u << vector))
+		v->rflags |= RFLAGS_RF;
 	vmcb_of(v)->event_inject = EVENT_VALID | (u64)EVENT_EXCEPTION << 8 | vector |
 				   (has_error ? EVENT_HAS_ERROR | (u64)error << 32 : 0);
 }
