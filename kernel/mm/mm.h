@@ -126,3 +126,6 @@ extern struct res_counter machine_counter;
  * Reports each difference as "audit: NAME: values". Returns how many.
  * => nobody faults meanwhile: VMs are paused or gone */
 int mm_audit(void (*report)(const char *fmt, ...));
+/* mm_audit_quiet - the same, and no frame has a reference beside those of its mappings.
+ * => nobody holds one from mm_gup */
+int mm_audit_quiet(void (*report)(const char *fmt, ...));

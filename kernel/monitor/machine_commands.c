@@ -117,7 +117,7 @@ static int cmd_audit(unused int argc, unused char **argv)
 
 	vm_for_each(pause_one, &p);
 	vm_for_each(audit_one, &bad);
-	bad += mm_audit(printk) + frame_audit(printk);
+	bad += mm_audit_quiet(printk) + frame_audit(printk);
 	for (u32 i = 0; i < p.nr; i++) {
 		if (!p.vm[i])
 			continue;

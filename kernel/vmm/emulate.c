@@ -236,8 +236,8 @@ static u64 masked(u64 value, unsigned int bytes)
 
 static int may_store(struct vcpu *v, u64 va, unsigned int bytes)
 {
-	for (unsigned int i = 0; i < 2; i++) { /* its first byte and its last */
-		u64 part = i ? va + bytes - 1 : va;
+	for (unsigned int i = 0; i < 2; i++) { /* where it begins, and where its last page does */
+		u64 part = i ? MAX(va, page_down(va + bytes - 1)) : va;
 		gpa_t at;
 		u32 pfec;
 		int err = guest_translate(v, part, ACC_W, &at, &pfec);
