@@ -15,8 +15,10 @@
 #include "drivers/acpi.h"
 #include "drivers/framebuffer.h"
 #include "drivers/keyboard.h"
+#include "drivers/pci.h"
 #include "drivers/serial.h"
 #include "drivers/vga_text.h"
+#include "drivers/virtio_blk.h"
 #include "lib/check.h"
 #include "lib/console.h"
 #include "lib/errno.h"
@@ -24,6 +26,7 @@
 #include "lib/mb2.h"
 #include "lib/mutant.h"
 #include "lib/printk.h"
+#include "mm/disk.h"
 #include "mm/frame.h"
 #include "mm/mm.h"
 #include "monitor/monitor.h"
@@ -197,6 +200,12 @@ static void clocks_start(void)
 	clock_calibrate(pm_timer, hpet);
 }
 
+static void disks_start(void)
+{
+	pci_for_each(virtio_blk_found);
+	disk_scan();
+}
+
 /* ---- the end ------------------------------------------------------------------------------------------- */
 
 enum machine_status { MACHINE_GOOD = 0x10, MACHINE_GUEST_FAILED = 0x11, MACHINE_PANIC = 0x12 };
@@ -248,7 +257,7 @@ static noreturn_fn void run_batch(u64 started_ns)
 		vm_wait_all_ended(0);
 	}
 	if (NEAP_DEBUG) {
-		int bad = mm_audit(printk) + frame_audit(printk);
+		int bad = mm_audit_quiet(printk) + frame_audit(printk);
 		CHECK(bad == 0, "the audits found %d differences", bad);
 	}
 	monitor_machine_summary();
@@ -306,6 +315,7 @@ static void first_thread(unused void *arg)
 	       hvm ? " with " : "", hvm ? hvm->tdp_name : "");
 	if (!hvm)
 		printk("Neap: no guests can run: %s\n", hvm_why_not);
+	disks_start();
 	monitor_note_overhead();
 	if (options.selftest[0])
 		run_selftest();

@@ -28,6 +28,7 @@ enum lock_rank {
 	RANK_HOST_PT,    /* cpu: the kernel's own page tables and stacks; takes frames */
 	RANK_FRAMES,     /* mm: the buddy */
 	RANK_THREADS,    /* sched: the list of all threads */
+	RANK_DISK,       /* drivers: one disk's ring; PCI configuration space [irq] */
 	RANK_WAIT,       /* sched: wait queues and sleeping locks [irq] */
 	RANK_TIMER,      /* sched: timer queues [irq] */
 	RANK_RUNQUEUE,   /* sched: run queues [irq] */

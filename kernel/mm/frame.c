@@ -55,6 +55,11 @@ static inline struct frame_cache *this_cache(void)
 	return &caches[cpu_id()];
 }
 
+u64 frame_phys(const struct page *p)
+{
+	return page_to_phys(p);
+}
+
 enum frame_owner frame_owner(const struct page *p)
 {
 	return atomic_load_relaxed(&p->flags) >> PG_OWNER_SHIFT & OWNER_MASK;

@@ -76,6 +76,8 @@ void frame_set_reclaimer(const struct frame_reclaimer *r);
 int frame_audit(void (*report)(const char *fmt, ...));
 
 enum frame_owner frame_owner(const struct page *p);
+/* frame_phys - where @p is: for drivers, which do not know struct page. */
+u64 frame_phys(const struct page *p);
 
 /* The oracle's view (debug builds). frame_epoch - odd while the frame is given out; 0 in release
  * builds. frame_fail_every - every @k-th allocation fails, 0: none. => tests only */

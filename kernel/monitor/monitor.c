@@ -17,6 +17,7 @@ static void idle(void)
 void monitor_run(void (*quit)(void))
 {
 	monitor_vm_commands();
+	monitor_disk_commands();
 	monitor_machine_commands(quit);
 	printk("`help` lists the commands.\n");
 	for (;;)

@@ -21,4 +21,5 @@ void monitor_stat(void);
 
 /* The command tables, one a file. */
 void monitor_vm_commands(void);
+void monitor_disk_commands(void);
 void monitor_machine_commands(void (*quit)(void));

@@ -12,16 +12,16 @@ TOTAL = re.compile(r"TESTS passed=(\d+) failed=(\d+) skipped=(\d+)")
 
 # What must be among the lines of each panic.
 PANICS = {
-    "panic_check": [r"PANIC: 2 CPUs are up", r"at tests/kernel/test_cpu\.c:\d+: nr_cpus == 0"],
+    "panic_check": [r"PANIC: 2 CPUs are up", r"at tests/kernel/test_\w+\.c:\d+: nr_cpus == 0"],
     "panic_exec": [r"PANIC: .*", r"  0x[0-9a-f]+ .*", r"rip [0-9a-f]{16} .*"],
     "panic_guard": [r"PANIC: .*stack.*"],
     "panic_null": [r"PANIC: .*", r"  0x[0-9a-f]+ panic_null\+0x[0-9a-f]+"],
     "panic_rank": [r"PANIC: .*"],
     "panic_write": [r"PANIC: .*", r"  0x[0-9a-f]+ panic_write\+0x[0-9a-f]+"],
 }
-EVERY_PANIC = [r"CPU \d+, thread monitor, preempt_count \d+",
+EVERY_PANIC = [r"CPU \d+, thread \S+, preempt_count \d+",
                r"cr0 [0-9a-f]+ cr2 [0-9a-f]+ cr3 [0-9a-f]+ cr4 [0-9a-f]+", r"Backtrace:",
-               r"  0x[0-9a-f]+ kernel_test_run\+0x[0-9a-f]+", r"  0x[0-9a-f]+ first_thread\+0x.*"]
+               r"  0x[0-9a-f]+ (thread_main|ap_entry|kernel_entry)\+0x[0-9a-f]+"]
 
 
 def suites(root):
@@ -48,7 +48,8 @@ def suite(name, smp):
         expect([int(number) for number in total.groups()] == list(count.values()),
                f"{total[0]}, but the lines say {count}")
         expect(count["PASS"] or count["SKIP"], "there was no check")
-        result.expect_status(0)
+        # Who makes VMs and kills them has failed guests, on purpose.
+        result.expect_status(*(0, 1) if result.find("SUMMARY vm=.*") else (0,))
         for match in checks:
             if match[1] == "SKIP":
                 what, _, why = match[2].partition(": ")

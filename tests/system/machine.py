@@ -103,6 +103,11 @@ class Run:
         refused = [line.text for line in self.all(rf"Neap: vm {re.escape(name)} refused: .*")]
         raise Failure("\n".join([f"no SUMMARY line of vm {name}", *refused, *self.troubles()]))
 
+    def ended_at(self, name):
+        """Seconds from the command's start to the end of the guest @name; None if it did not end."""
+        return next((line.at for line in self.lines
+                     if line.text.startswith(f"SUMMARY vm={name} ")), None)
+
     def summary(self, name):
         return self.summary_line(name)[1]
 

@@ -7,6 +7,7 @@ import batch
 import bench_rows
 import boards
 import builds
+import disks
 import guests
 import hostile
 import kernel_suites
@@ -14,8 +15,8 @@ import monitor
 import on_host
 
 # A build must stand before whoever needs it.
-MODULES = [builds, kernel_suites, hostile, guests, bad_input, boards, batch, monitor, on_host,
-           bench_rows]
+MODULES = [builds, kernel_suites, hostile, guests, bad_input, boards, batch, disks, monitor,
+           on_host, bench_rows]
 
 
 def all_jobs(settings):

@@ -4,6 +4,8 @@
     args      what the operator asked for, checked
     guests    guest files, their names, and the module lines that Neap reads
     iso       grub.cfg and the ISO image
+    swapdisk  the mark on a swap area, and the marks of others
+    mkswap    marking, and what is refused
     qemu      the emulator's command line
     host      what this machine offers: programs, firmware, nested virtualisation
     terminal  the operator's keyboard in raw mode

@@ -9,6 +9,7 @@ from neaplib import VERSION
 from neaplib.errors import NeapError, STATUS_USAGE
 from neaplib.guests import check_text, guest_file, name_guests, parse_guest
 from neaplib.host import ROOT
+from neaplib.mkswap import check_swap
 from neaplib.sizes import format_size, parse_size
 
 SMALLEST_RAM = 4 << 20
@@ -27,6 +28,7 @@ COMMANDS = """\
 commands:
   run    boot Neap with guests in an emulator
   iso    make an ISO of Neap with guests, to keep
+  mkswap mark a file, a disk or a partition as Neap's swap area
 
 `tools/neap COMMAND --help` lists the options of a command, with examples.
 """
@@ -56,6 +58,16 @@ ISO_EXAMPLES = GUESTS + """
 example:
   tools/neap iso -o neap.iso --guest vmlinuz --initrd initrd.img --append 'console=ttyS0'
   The ISO boots with BIOS and UEFI, from a CD or written to a stick as it is.
+"""
+
+MKSWAP_EXAMPLES = """
+Neap writes to nothing but what carries this mark: a file that an emulator shows as a disk, a disk
+without a partition table, or a GPT partition of type 0a9d5c3e-7e51-4b6f-9a37-4e6561705357. What is
+mounted or otherwise in use is refused, and so is all that carries somebody else's mark.
+
+examples:
+  tools/neap mkswap swap.img --size 512M      make a file; `run --swap swap.img` uses it
+  tools/neap mkswap /dev/sdX                  a whole disk that is empty
 """
 
 
@@ -130,7 +142,7 @@ def add_run_options(parser):
     group.add_argument("--firmware", default="bios", choices=["bios", "uefi"], help="(bios)")
     group.add_argument("--emulator", default="qemu", choices=["qemu", "bochs"], help="(qemu)")
     group.add_argument("--swap", default="none", metavar="SIZE|none|FILE",
-                       help="the swap disk (none)")
+                       help="the swap disk: a new one of SIZE, or FILE, marked by mkswap (none)")
     group.add_argument("--disk", default="virtio", choices=["virtio", "nvme", "ahci", "ata"],
                        help="how a disk is attached (virtio)")
     group.add_argument("--icount", action="store_true",
@@ -159,8 +171,6 @@ def refuse_what_comes_later(options):
             later.append(("--emulator bochs", "0.5 (Intel)"))
         if model.startswith(INTEL_CPUS) or "+vmx" in model:
             later.append((f"--cpu {options.cpu}", "0.5 (Intel)"))
-        if options.swap != "none":
-            later.append((f"--swap {options.swap}", "0.2 (swap)"))
         if options.disk != "virtio":
             later.append((f"--disk {options.disk}", "0.6 (bare boards)"))
     if later:
@@ -168,6 +178,7 @@ def refuse_what_comes_later(options):
 
 
 def check_run_options(options):
+    options.swap = check_swap(options.swap)
     if options.machine_ram is not None:
         options.machine_ram = parse_size(options.machine_ram, "--machine-ram")
         if options.machine_ram < options.ram:
@@ -215,11 +226,22 @@ def parse_args(argv):
                               usage="tools/neap iso -o FILE [option]...", epilog=ISO_EXAMPLES)
     iso.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     add_machine_options(iso)
+    mkswap = commands.add_parser("mkswap", description="Mark what Neap may swap to.",
+                                 usage="tools/neap mkswap FILE|DEVICE [option]...",
+                                 epilog=MKSWAP_EXAMPLES)
+    mkswap.add_argument("path", type=Path, metavar="FILE|DEVICE")
+    mkswap.add_argument("--size", metavar="SIZE", help="of a file that does not exist yet")
+    mkswap.add_argument("--force-unknown", action="store_true",
+                        help="write over data that carry no known mark")
+    mkswap.add_argument("--force-damaged", action="store_true",
+                        help="write over a Neap swap area that is damaged")
 
     options = top.parse_args(argv)
     if options.command is None:
         top.print_help(sys.stderr)
         raise SystemExit(STATUS_USAGE)
+    if options.command == "mkswap":
+        return options
     refuse_what_comes_later(options)
     if options.ram is None and options.command == "run":
         options.ram = "64M"

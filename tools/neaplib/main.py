@@ -15,6 +15,7 @@ from neaplib.errors import NeapError, STATUS_OK, STATUS_PANIC, STATUS_TIMEOUT, S
 from neaplib.guests import modules_of
 from neaplib.host import qemu_program, require
 from neaplib.iso import grub_cfg, make_iso
+from neaplib.mkswap import command_mkswap, create
 from neaplib.qemu import qemu_command
 from neaplib.runner import TimedOut, keyboard_fd, run_emulator
 from neaplib.terminal import Keys, RawTerminal
@@ -47,14 +48,19 @@ def command_run(options):
     if options.dry_run:
         print(cfg)
         print("# the emulator, with what `tools/neap iso -o neap.iso` makes of the same guests:")
-        print(shlex.join(qemu_command(options, "neap.iso")))
+        swap = "swap.img" if isinstance(options.swap, int) else options.swap
+        print(shlex.join(qemu_command(options, "neap.iso", swap)))
         return STATUS_OK
     require(qemu_program())
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(open_log(options.log)) if options.log else None
         scratch = stack.enter_context(scratch_directory())
         make_iso(scratch / "neap.iso", options.kernel, cfg, modules, scratch)
-        return run_machine(options, qemu_command(options, scratch / "neap.iso"), log)
+        swap = options.swap
+        if isinstance(swap, int):
+            swap = scratch / "swap.img"
+            create(swap, options.swap)
+        return run_machine(options, qemu_command(options, scratch / "neap.iso", swap), log)
 
 
 def run_machine(options, command, log):
@@ -105,7 +111,7 @@ def main(argv):
             signal.signal(signum, stop_by_signal)
     try:
         options = parse_args(argv)
-        return {"run": command_run, "iso": command_iso}[options.command](options)
+        return {"run": command_run, "iso": command_iso, "mkswap": command_mkswap}[options.command](options)
     except NeapError as error:
         complain(error)
         return error.status

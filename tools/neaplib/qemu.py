@@ -28,8 +28,16 @@ def processor_args(options):
     return args
 
 
-def qemu_command(options, iso):
-    """The command line for @options and the ISO at @iso. The serial line is on stdin and stdout."""
+def disk_args(file):
+    """@file as a virtio disk. Errors of the host reach Neap, which knows what to do (N6)."""
+    name = str(file).replace(",", ",,")
+    return ["-drive", f"if=none,format=raw,file={name},id=swap0", "-device",
+            "virtio-blk-pci,drive=swap0,disable-legacy=on,werror=report,rerror=report"]
+
+
+def qemu_command(options, iso, swap=None):
+    """The command line for @options, the ISO at @iso and the swap disk at @swap. The serial line is
+    on stdin and stdout."""
     command = [qemu_program(), "-nodefaults", "-machine", "pc",
                "-m", format_size(machine_ram(options)), "-smp", str(options.smp)]
     command += processor_args(options)
@@ -38,6 +46,8 @@ def qemu_command(options, iso):
     command += ["-vga", "std", "-display", options.display, "-serial", "stdio", "-monitor", "none",
                 "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
                 "-cdrom", str(iso)]
+    if swap:
+        command += disk_args(swap)
     if options.gdb:
         command += ["-gdb", "tcp:127.0.0.1:1234", "-S"]
     return command

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Two levels: directories of frames, each made when something is first written there. Writers of
+ * different pages do not know of each other: who comes second to an empty place gives its frame back. */
+#include "drivers/ramdisk.h"
+
+#include "cpu/memory.h"
+#include "cpu/x86.h"
+#include "lib/atomic.h"
+#include "lib/check.h"
+#include "lib/errno.h"
+#include "lib/string.h"
+#include "mm/frame.h"
+
+#define MAX_SEGMENTS 32
+
+static_assert(RAMDISK_DIR_PAGES * sizeof(struct page *) == PAGE_SIZE, "a directory is one frame");
+
+static void *frame_virt(const struct page *p)
+{
+	return phys_to_virt(frame_phys(p));
+}
+
+static struct page *zeroed_frame(void)
+{
+	return frame_alloc(FRAME_DMA, FRAME_ZERO | FRAME_RESERVE | FRAME_NOWAIT);
+}
+
+/* dir_get - the directory of page @nr; with @make one is made if there is none. */
+static struct page **dir_get(struct ramdisk *r, u64 nr, bool make)
+{
+	u64 i = nr / RAMDISK_DIR_PAGES;
+	struct page **dir = atomic_load(&r->dirs[i]), *p;
+
+	if (dir || !make)
+		return dir;
+	p = zeroed_frame();
+	if (!p)
+		return NULL;
+	if (!atomic_cas(&r->dirs[i], &dir, (struct page **)frame_virt(p))) {
+		frame_free(p, 0);
+		return dir;
+	}
+	r->dir_frames[i] = p;
+	return frame_virt(p);
+}
+
+/* page_get - page @nr, or NULL if it was never written; with @make: if there is no memory. */
+static void *page_get(struct ramdisk *r, u64 nr, bool make)
+{
+	struct page **dir = dir_get(r, nr, make), **place, *p, *fresh;
+
+	if (!dir)
+		return NULL;
+	place = &dir[nr % RAMDISK_DIR_PAGES];
+	p = atomic_load(place);
+	if (p || !make)
+		return p ? frame_virt(p) : NULL;
+	fresh = zeroed_frame();
+	if (!fresh)
+		return NULL;
+	if (atomic_cas(place, &p, fresh))
+		return frame_virt(fresh);
+	frame_free(fresh, 0);
+	return frame_virt(p);
+}
+
+/* copy_segment - between memory and disk from byte @at; it may lie across two of the disk's pages. */
+static int copy_segment(struct ramdisk *r, enum blk_op op, u64 at, const struct blk_segment *s)
+{
+	u8 *memory = phys_to_virt(s->at.v);
+
+	for (u32 done = 0, n; done < s->bytes; done += n) {
+		u64 offset = page_offset(at + done);
+		u8 *page = page_get(r, (at + done) / PAGE_SIZE, op == BLK_WRITE);
+
+		n = MIN(s->bytes - done, (u32)(PAGE_SIZE - offset));
+		if (op == BLK_WRITE && !page)
+			return -EIO;
+		if (op == BLK_WRITE)
+			memcpy(page + offset, memory + done, n);
+		else if (page)
+			memcpy(memory + done, page + offset, n);
+		else
+			memset(memory + done, 0, n);
+	}
+	return 0;
+}
+
+static int submit(struct blkdev *dev, struct blk_request *rq)
+{
+	struct ramdisk *r = container_of(dev, struct ramdisk, dev);
+	u64 at = rq->disk_sector * SECTOR_SIZE, flags;
+	int err = 0;
+
+	for (u32 i = 0; i < rq->nr_segments && !err; i++) {
+		err = copy_segment(r, rq->op, at, &rq->segments[i]);
+		at += rq->segments[i].bytes;
+	}
+	flags = irq_save(); /* done expects no less */
+	blkdev_finish(rq, err);
+	irq_restore(flags);
+	return 0;
+}
+
+void ramdisk_init(struct ramdisk *r, const char *name, u64 bytes)
+{
+	CHECK(bytes && bytes % PAGE_SIZE == 0 && bytes <= RAMDISK_MAX_BYTES, "RAM disk of %lu bytes", bytes);
+	memset(r, 0, sizeof(*r));
+	r->dev.name = name;
+	r->dev.nr_sectors = bytes / SECTOR_SIZE;
+	r->dev.max_segments = MAX_SEGMENTS;
+	r->dev.max_inflight = 1;
+	r->dev.submit = submit;
+}
+
+void ramdisk_free(struct ramdisk *r)
+{
+	for (u32 i = 0; i < RAMDISK_DIRS; i++) {
+		if (!r->dirs[i])
+			continue;
+		for (u32 k = 0; k < RAMDISK_DIR_PAGES; k++)
+			if (r->dirs[i][k])
+				frame_free(r->dirs[i][k], 0);
+		frame_free(r->dir_frames[i], 0);
+		r->dirs[i] = NULL;
+	}
+}
+
+void *ramdisk_page(struct ramdisk *r, u64 offset)
+{
+	CHECK(offset / SECTOR_SIZE < r->dev.nr_sectors, "offset %lu of RAM disk %s", offset, r->dev.name);
+	return page_get(r, offset / PAGE_SIZE, true);
+}

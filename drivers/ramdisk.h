@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A disk in memory: for tests, and where a board has none. A request ends before blkdev_submit
+ * returns. What was never written reads as zeros and takes no memory. */
+#pragma once
+
+#include "lib/blkdev.h"
+#include "lib/compiler.h"
+#include "lib/types.h"
+
+struct page;
+
+#define RAMDISK_DIRS      64
+#define RAMDISK_DIR_PAGES 512
+#define RAMDISK_MAX_BYTES (RAMDISK_DIRS * RAMDISK_DIR_PAGES * PAGE_SIZE)
+
+struct ramdisk {
+	struct blkdev dev;
+	struct page **dirs[RAMDISK_DIRS]; /* [a] RAMDISK_DIR_PAGES frames each; NULL: all zeros */
+	struct page *dir_frames[RAMDISK_DIRS];
+};
+
+/* ramdisk_init - of @bytes, a multiple of 4096, at most RAMDISK_MAX_BYTES. The caller may make it known
+ * by blkdev_add; then it lives for ever. */
+void ramdisk_init(struct ramdisk *r, const char *name, u64 bytes);
+/* ramdisk_free - give its memory back. => no request under way, not known by blkdev_add */
+void ramdisk_free(struct ramdisk *r);
+
+/* ramdisk_page - the 4096 bytes at @offset, to be filled or looked at past blkdev; NULL: no memory.
+ * => thread context; takes frames */
+void *ramdisk_page(struct ramdisk *r, u64 offset);
