@@ -57,8 +57,8 @@ sources := $(if $(REPLACE),$(filter-out $(replaced),$(sources)) \
 	$(word 2,$(subst :, ,$(REPLACE))),$(sources))
 objects := $(patsubst %,$(OUT)/obj/%.o,$(sources))
 
-.PHONY: all kernel guests run test check bench lint size debug help clean audit-selftest \
-	deps-build deps-run deps-test deps-debug
+.PHONY: all kernel guests run test check bench bench-trace lint size debug help clean \
+	audit-selftest deps-build deps-run deps-test deps-debug
 
 all: kernel guests
 
@@ -102,7 +102,7 @@ $(OUT)/neap.asm: $(OUT)/neap.elf
 $(OUT)/neap.sym: $(OUT)/neap.elf
 	$(Q)$(NM) -n $< > $@
 
-compile_commands.json: $(objects:%.o=%.d)
+compile_commands.json: Makefile $(filter %.c,$(sources))
 	$(Q)$(PYTHON) tools/compdb.py '$(CC) $(CFLAGS)' $(filter %.c,$(sources)) > $@
 
 deps-build: DEPS_GROUPS = build
@@ -132,7 +132,10 @@ audit-selftest: deps-test
 
 bench: deps-run
 	$(Q)$(MAKE) --no-print-directory DEBUG=0 kernel guests
-	$(Q)$(PYTHON) bench/run
+	$(Q)$(PYTHON) bench/run $(BENCH_ARGS)
+
+bench-trace:
+	$(Q)$(MAKE) --no-print-directory bench BENCH_ARGS=--trace
 
 lint: deps-build
 	$(Q)$(PYTHON) tools/layers.py $(wildcard $(OUT))
@@ -156,6 +159,7 @@ help:
 	@echo 'make unit          the host tests alone; TEST=name chooses one'
 	@echo 'make audit-selftest  plant corruptions and see each reported by name'
 	@echo 'make bench         measure in instructions, against the table of docs/design.md'
+	@echo 'make bench-trace   the same, with VMLOAD, WRMSR, locked operations per event'
 	@echo 'make lint          include directions, headers that stand alone, SPDX lines'
 	@echo 'make size          lines by folder against the budgets'
 	@echo 'make debug         gdb on the debug kernel, with helpers'

@@ -120,7 +120,9 @@ def no_virtualisation(cpu, why):
     """Without it no guest runs, and a line says why; the rest of Neap does."""
     def run(task):
         result = boot(task, [guest("hello", mem="8M"), guest("memory", mem="8M")], cpu=cpu)
-        expect(len(result.all(rf"Neap: no guests can run: .*{why}.*")) == 1, "no line says why")
+        told = result.all(rf"Neap: no guests can run: .*{why}.*")
+        expect(len(told) == 1, "no line says why")
+        expect(told[0].text.endswith("qemu64,+svm,+npt)"), f"cut short: {told[0].text}")
         for name in ("hello", "memory"):
             result.expect_refused(name, why)
         expect(result.machine["ram_kib"] > 0 and result.stat["vms_refused"] == 2, "no figures")

@@ -41,14 +41,24 @@ def console_lines(task):
                             b"\nbegun\xff and done\nno end"))
     result = boot(task, [guest(path, name="talker", mem="4M"), guest("hello", mem="8M")])
     result.expect_end("talker")
-    said = result.said("talker")
-    expect(said[:4] == ["first", "middle", "", "esc.[2Jape"], f"it begins with {said[:4]}")
-    expect(said[-3:] == ["begun", " and done", "no end"], f"it ends with {said[-3:]}")
-    expect("".join(said[4:-3]) == "long" * 200, "the long line is not whole")
+    expect_lines(result.said("talker"), ["first", "middle", "", "esc.[2Jape", "long" * 200, "begun",
+                                         " and done", "no end"])
     texts = [line.text for line in result.lines]
     expect(all(re.match(r"[\x20-\x7e\t]*$", text) for text in texts), "a control code came through")
+    last = max(number for number, text in enumerate(texts) if text.startswith("talker| "))
     ended = next(number for number, text in enumerate(texts) if text.startswith("SUMMARY vm=talk"))
-    expect(texts.index("talker| no end") < ended, "its last words came after its SUMMARY")
+    expect(last < ended, "its last words came after its SUMMARY")
+
+
+def expect_lines(said, wanted):
+    """@said is @wanted; a line may be cut, as one too long is, and any on a busy machine."""
+    left = list(said)
+    for line in wanted:
+        got = left.pop(0) if left else None
+        while got is not None and got != line and line.startswith(got) and left:
+            got += left.pop(0)
+        expect(got == line, f"{got!r} instead of {line!r}, among {said}")
+    expect(not left, f"more than was said: {left}")
 
 
 def exit_statuses(task):
@@ -100,7 +110,7 @@ def frames_come_back(task):
              guest("jump", mem="8M"), guest("spin", mem="8M"),
              guest("hello", name="refused", mem="8M", colour="blue"),
              guest("smp", mem="8M", cpus=4)]
-    result = boot(task, ends, smp=task.settings.cpus(2), ram="128M", timeout=20)
+    result = boot(task, ends, smp=task.settings.cpus(2), ram="128M", timeout=12)
     result.expect_end("spin", "killed", None, "timeout")
     for one in ends[:3]:
         result.expect_end(one.name)

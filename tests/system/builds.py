@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The tree builds without a warning, with gcc and clang, and stays within its rules."""
 
+import json
 import os
 import re
 import shutil
@@ -9,7 +10,8 @@ import subprocess
 from harness import Job, Skip, expect
 
 # What a make above us has told its children is not meant for ours.
-NOT_OURS = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "DEBUG", "NOTIFIER", "TEST")
+NOT_OURS = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "DEBUG", "NOTIFIER",
+            "TEST", "SEED")
 
 KERNELS = {  # job: what make is told, beside `kernel`
     "build/release": ["DEBUG=0"],
@@ -57,9 +59,10 @@ def tool(*words):
 
 def compile_commands(task):
     """clangd's file can be made, and names every source once."""
-    import json
-    make(task, "-B", "DEBUG=0", "compile_commands.json")
-    entries = json.loads((task.settings.root / "compile_commands.json").read_text())
+    path = task.settings.root / "compile_commands.json"
+    path.unlink(missing_ok=True)
+    make(task, "DEBUG=0", path.name)
+    entries = json.loads(path.read_text())
     files = [entry["file"] for entry in entries]
     sources = [str(path.relative_to(task.settings.root)) for folder in ("kernel", "drivers")
                for path in (task.settings.root / folder).rglob("*.c")]
@@ -73,6 +76,7 @@ def jobs(settings):
     return built + [
         Job("build/guests", lambda task: make(task, "guests"), quick=True, alone=True),
         Job("build/unit", lambda task: make(task, "unit-build"), quick=True, alone=True),
+        Job("tree/compile_commands", compile_commands, needs=("build/release",)),
         Job("tree/lint", tool("python3", "tools/layers.py", "build"), needs=("build/release",),
             quick=True),
         Job("tree/size", tool("python3", "tools/size.py"), quick=True),

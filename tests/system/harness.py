@@ -47,9 +47,9 @@ class Settings:
 
     def wants(self, name):
         """Whether --only names the test @name or something that it is part of."""
-        return not self.only or any(fnmatch.fnmatchcase(name, pattern) or
-                                    fnmatch.fnmatchcase(name, pattern + "/*")
-                                    for pattern in self.only)
+        return not self.only or any(fnmatch.fnmatchcase(name, form)
+                                    for pattern in self.only
+                                    for form in (pattern, f"{pattern}/*", f"*/{pattern}"))
 
     def smps(self, *numbers):
         """The machine sizes of @numbers to test; --smp=N replaces them."""

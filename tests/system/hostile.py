@@ -23,12 +23,12 @@ def beside(hostiles, timeout=60, **machine):
                       ram="256M", smp=smp, timeout=timeout)
         endless = any(end is None for _, end in hostiles.values())
         for case, (one, end) in hostiles.items():
-            with task.case(f"{task.job.name}/{case}"):
+            with task.case(f"{task.job.name}/{case}", result.ended_at(one.name)):
                 if end is None:
                     result.expect_end(one.name, "killed", None, "timeout")
                 else:
                     expect_one_of(result, one.name, *end)
-        with task.case(f"{task.job.name}/neighbour"):
+        with task.case(f"{task.job.name}/neighbour", result.ended_at("neighbour")):
             result.expect_end("neighbour")
             expect(result.status in (0, 1, 124), f"tools/neap ended with {result.status}")
             if endless:
@@ -83,7 +83,7 @@ def jobs(settings):
                        (ANY_END, None, None))}),
         job("hostile/registers", {
             "survivable": (guest("crs", f"seed={seed}", mem="8M"), ends())}),
-        job("hostile/registers/wild", wild, timeout=30),
+        job("hostile/registers/wild", wild, timeout=15),
         job("hostile/jump", {
             "beyond": (guest("jump", name="beyond", mem="8M"), ("stopped", None, "bad-jump")),
             "mmio": (guest("jump", "to=mmio", name="mmio", mem="8M"),
