@@ -85,7 +85,7 @@ void pci_write16(const struct pci_device *d, u8 reg, u16 value)
 	spin_unlock_irqrestore(&config_lock, flags);
 }
 
-/* ---- enumeration ------------------------------------------------------------------------------- */
+/* ---- enumeration ----------------------------------------------------------------------------- */
 
 struct buses {
 	u32 seen[8]; /* a bit each */
@@ -165,7 +165,7 @@ u8 pci_capability(const struct pci_device *d, u8 id, u8 after)
 	return 0;
 }
 
-/* ---- memory ------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 /* bar_read - address and size of a memory BAR. The size is found by writing all ones, which moves the
  * window: decoding is off meanwhile. */
@@ -217,7 +217,7 @@ void pci_stop_dma(const struct pci_device *d)
 	pci_write16(d, REG_COMMAND, pci_read16(d, REG_COMMAND) & ~COMMAND_MASTER);
 }
 
-/* ---- interrupts ---------------------------------------------------------------------------------- */
+/* ---- interrupts ------------------------------------------------------------------------------ */
 
 #define ENTRY_WORDS     4 /* address, high address, data, control */
 #define ENTRY_MASKED    1u

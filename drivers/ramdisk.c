@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Two levels: directories of frames, each made when something is first written there. Writers of
- * different pages do not know of each other: who comes second to an empty place gives its frame back. */
+ * different pages do not know of each other: who comes second to an empty place gives its frame
+ * back. */
 #include "drivers/ramdisk.h"
 
 #include "cpu/memory.h"
@@ -104,7 +105,8 @@ static int submit(struct blkdev *dev, struct blk_request *rq)
 
 void ramdisk_init(struct ramdisk *r, const char *name, u64 bytes)
 {
-	CHECK(bytes && bytes % PAGE_SIZE == 0 && bytes <= RAMDISK_MAX_BYTES, "RAM disk of %lu bytes", bytes);
+	CHECK(bytes && bytes % PAGE_SIZE == 0 && bytes <= RAMDISK_MAX_BYTES, "RAM disk of %lu bytes",
+	      bytes);
 	memset(r, 0, sizeof(*r));
 	r->dev.name = name;
 	r->dev.nr_sectors = bytes / SECTOR_SIZE;
@@ -128,6 +130,7 @@ void ramdisk_free(struct ramdisk *r)
 
 void *ramdisk_page(struct ramdisk *r, u64 offset)
 {
-	CHECK(offset / SECTOR_SIZE < r->dev.nr_sectors, "offset %lu of RAM disk %s", offset, r->dev.name);
+	CHECK(offset / SECTOR_SIZE < r->dev.nr_sectors, "offset %lu of RAM disk %s", offset,
+	      r->dev.name);
 	return page_get(r, offset / PAGE_SIZE, true);
 }

@@ -19,8 +19,8 @@ struct ramdisk {
 	struct page *dir_frames[RAMDISK_DIRS];
 };
 
-/* ramdisk_init - of @bytes, a multiple of 4096, at most RAMDISK_MAX_BYTES. The caller may make it known
- * by blkdev_add; then it lives for ever. */
+/* ramdisk_init - of @bytes, a multiple of 4096, at most RAMDISK_MAX_BYTES. The caller may make it
+ * known by blkdev_add; then it lives for ever. */
 void ramdisk_init(struct ramdisk *r, const char *name, u64 bytes);
 /* ramdisk_free - give its memory back. => no request under way, not known by blkdev_add */
 void ramdisk_free(struct ramdisk *r);

@@ -121,22 +121,22 @@ static struct virtio_blk disks[VIRTIO_BLK_MAX];
 static u32 nr_disks; /* [a] those that are started */
 static int vector;   /* [o] of all disks; 0 before the first */
 
-/* ---- submitting ---------------------------------------------------------------------------------- */
+/* ---- submitting ------------------------------------------------------------------------------ */
 
 /* table_fill - descriptors of @rq from @table, which the device counts from @base; returns their
  * number. */
 static u32 table_fill(struct virtio_blk *d, u32 slot, struct vring_desc *table, u16 base)
 {
 	const struct blk_request *rq = d->slot[slot].rq;
-	u64 phys = d->slot[slot].phys;
+	u64 header = d->slot[slot].phys, status = header + offsetof(struct slot_memory, status);
 	u16 to_memory = rq->op == BLK_READ ? DESC_WRITE : 0;
 	u32 n = 0;
 
-	table[n++] = (struct vring_desc){phys, offsetof(struct slot_memory, status), DESC_NEXT, base + 1};
+	table[n++] = (struct vring_desc){header, status - header, DESC_NEXT, base + 1};
 	for (u32 i = 0; i < rq->nr_segments; i++, n++)
 		table[n] = (struct vring_desc){rq->segments[i].at.v, rq->segments[i].bytes,
 					       DESC_NEXT | to_memory, base + n + 1};
-	table[n++] = (struct vring_desc){phys + offsetof(struct slot_memory, status), 1, DESC_WRITE, 0};
+	table[n++] = (struct vring_desc){status, 1, DESC_WRITE, 0};
 	return n;
 }
 
@@ -205,7 +205,7 @@ static int submit(struct blkdev *dev, struct blk_request *rq)
 	return err;
 }
 
-/* ---- completion ---------------------------------------------------------------------------------- */
+/* ---- completion ------------------------------------------------------------------------------ */
 
 struct ended {
 	struct blk_request *rq;
@@ -296,7 +296,7 @@ static void interrupt(void)
 		disk_interrupt(&disks[i]);
 }
 
-/* ---- starting ------------------------------------------------------------------------------------ */
+/* ---- starting -------------------------------------------------------------------------------- */
 
 static void memory_free(struct virtio_blk *d)
 {
@@ -382,7 +382,7 @@ static const char *disk_start(struct virtio_blk *d, const struct pci_device *at)
 	int err = virtio_open(&d->virtio, at);
 
 	if (err)
-		return err == -ENODEV	     ? "it is legacy: only virtio 1.x is used (disable-legacy=on)"
+		return err == -ENODEV ? "it is legacy: only virtio 1.x is used (disable-legacy=on)"
 		       : err == -EOPNOTSUPP ? "it has no MSI-X"
 					    : "its registers are not where it says";
 	if (virtio_negotiate(&d->virtio,
@@ -419,8 +419,8 @@ void virtio_blk_found(const struct pci_device *at)
 		why = disk_start(d, at);
 	}
 	if (why) {
-		printk("Neap: virtio disk at %02x:%02x.%u left out: %s\n", at->bus, at->slot, at->function,
-		       why);
+		printk("Neap: virtio disk at %02x:%02x.%u left out: %s\n", at->bus, at->slot,
+		       at->function, why);
 		if (nr_disks < VIRTIO_BLK_MAX)
 			memory_free(d);
 		return;

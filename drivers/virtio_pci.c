@@ -56,20 +56,21 @@ static void write64(volatile u8 *at, u64 value)
 	write32(at + 4, value >> 32);
 }
 
-/* ---- register blocks -------------------------------------------------------------------------- */
+/* ---- register blocks ------------------------------------------------------------------------- */
 
 /* block_map - the first block of @type with room for @least bytes that can be mapped. */
 static volatile u8 *block_map(const struct pci_device *d, u8 type, u32 least, u8 *cap, u32 *bytes)
 {
 	for (u8 at = 0; (at = pci_capability(d, CAPABILITY_VENDOR, at)) != 0;) {
 		u32 length = pci_read32(d, at + CAP_BYTES);
+		u8 bar = pci_read8(d, at + CAP_BAR);
 		volatile u8 *block;
 
 		if (pci_read8(d, at + CAP_TYPE) != type || length < least)
 			continue;
 		/* No block that we know is larger: notifications of 256 queues. */
 		length = MIN(length, (u32)MIB(4));
-		block = pci_map_bar(d, pci_read8(d, at + CAP_BAR), pci_read32(d, at + CAP_OFFSET), length);
+		block = pci_map_bar(d, bar, pci_read32(d, at + CAP_OFFSET), length);
 		if (!block)
 			continue;
 		*cap = at;
@@ -108,7 +109,7 @@ int virtio_open(struct virtio_device *v, const struct pci_device *at)
 	return err == -ENODEV ? trace(-EOPNOTSUPP) : err;
 }
 
-/* ---- states -------------------------------------------------------------------------------------- */
+/* ---- states ---------------------------------------------------------------------------------- */
 
 static void status_add(struct virtio_device *v, u8 bits)
 {
@@ -196,7 +197,7 @@ int virtio_config(struct virtio_device *v, u32 offset, void *out, u32 bytes)
 	return trace(-EINVAL);
 }
 
-/* ---- queues -------------------------------------------------------------------------------------- */
+/* ---- queues ---------------------------------------------------------------------------------- */
 
 u16 virtio_queue_max(struct virtio_device *v, u16 index)
 {

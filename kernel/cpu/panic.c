@@ -94,11 +94,47 @@ static void print_callers(u64 rbp)
 	}
 }
 
-void backtrace_print(u64 rip, u64 rbp)
+/* Is there a call right before @rip? E8 rel32, or FF /2 in one of its lengths. */
+static bool is_behind_call(u64 rip)
 {
-	printk("Backtrace:\n");
-	print_place(rip, PLACE_EXACT);
-	print_callers(rbp);
+	const u8 *at = (const u8 *)rip;
+	static const u8 lengths[] = {2, 3, 4, 6, 7};
+
+	if (!is_text(rip - 7) || !is_text(rip))
+		return false;
+	if (at[-5] == 0xe8)
+		return true;
+	for (u32 i = 0; i < ARRAY_SIZE(lengths); i++)
+		if (at[-lengths[i]] == 0xff && (at[1 - lengths[i]] & 0x38) == 0x10)
+			return true;
+	return false;
+}
+
+/* Release builds have no frame pointers: what looks like a return address on the stack is shown, be it
+ * one of a call that has returned long ago. */
+static void print_candidates(u64 rsp)
+{
+	u32 lines = 0;
+
+	for (u32 i = 0; i < STACK_BYTES / 8 && lines < LINES_MAX; i++, rsp += 8) {
+		if (!frame_readable(rsp))
+			break;
+		u64 word = *(const u64 *)rsp;
+		if (is_behind_call(word)) {
+			print_place(word, PLACE_RETURN);
+			lines++;
+		}
+	}
+}
+
+#define BACKTRACE_TITLE (NEAP_DEBUG ? "Backtrace:\n" : "Backtrace (some lines may be old):\n")
+
+static void print_stack(u64 rbp, u64 rsp)
+{
+	if (NEAP_DEBUG)
+		print_callers(rbp);
+	else
+		print_candidates(rsp);
 }
 
 static void print_registers(const struct trap_frame *f)
@@ -163,9 +199,10 @@ static void print_message(const char *fmt, va_list ap)
 /* Where the function that expands this was called from. */
 #define BACKTRACE_HERE() \
 	do { \
-		printk("Backtrace:\n"); \
+		const u64 *frame_ = __builtin_frame_address(0); \
+		printk(BACKTRACE_TITLE); \
 		print_place((u64)__builtin_return_address(0), PLACE_RETURN); \
-		print_callers(*(const u64 *)__builtin_frame_address(0)); \
+		print_stack(frame_[0], (u64)&frame_[2]); \
 	} while (0)
 
 void panic(const char *fmt, ...)
@@ -205,12 +242,12 @@ void panic_trap(const struct trap_frame *f, const char *fmt, ...)
 	va_end(ap);
 	print_state();
 	print_registers(f);
-	printk("Backtrace:\n");
+	printk(BACKTRACE_TITLE);
 	print_place(f->rip, PLACE_EXACT);
 	/* After a call to a wrong address the way back is on top of the stack, in no frame yet. */
 	if (!is_text(f->rip) && frame_readable(f->rsp))
 		print_place(*(const u64 *)f->rsp, PLACE_RETURN);
-	print_callers(f->rbp);
+	print_stack(f->rbp, f->rsp);
 	panic_end();
 }
 

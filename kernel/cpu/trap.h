@@ -70,8 +70,6 @@ struct ex_entry {
 	s32 fault, fixup; /* relative to their own place */
 };
 
-/* backtrace_print - symbolised, from @rbp; never faults. */
-void backtrace_print(u64 rip, u64 rbp);
 /* symbol_find - the function that @addr lies in, or NULL. The text is good until the next call. */
 const char *symbol_find(u64 addr, u64 *offset);
 

@@ -106,7 +106,8 @@ void blkdev_add(struct blkdev *dev)
 	CHECK(!disk || (!disk->disk && !dev->submit), "%s is no partition of a disk", dev->name);
 	CHECK(!disk || (dev->first_sector < disk->nr_sectors &&
 			dev->nr_sectors <= disk->nr_sectors - dev->first_sector),
-	      "%s: %lu sectors from %lu leave the disk", dev->name, dev->nr_sectors, dev->first_sector);
+	      "%s: %lu sectors from %lu leave the disk", dev->name, dev->nr_sectors,
+	      dev->first_sector);
 	CHECK(disk || dev->first_sector == 0, "%s: a disk begins at sector 0", dev->name);
 	dev->next = NULL;
 	*last_link = dev;

@@ -37,8 +37,8 @@ struct blk_request {
 	u32 nr_segments; /* BLK_FLUSH: 0 */
 	struct blk_segment *segments;
 	int status; /* set before done(): 0 or -EIO */
-	/* done - it has ended. The request is the submitter's again, and may be gone when done returns.
-	 * May be called before blkdev_submit has returned.
+	/* done - it has ended. The request is the submitter's again, and may be gone when done
+	 * returns. May be called before blkdev_submit has returned.
 	 * => interrupt context or interrupts off: may not sleep, may not submit */
 	void (*done)(struct blk_request *rq);
 	void *owner;

@@ -54,8 +54,8 @@ enum swap_header_state {
 /* swap_header_judge - look at the header at @block, of an area in @device_bytes of disk. */
 enum swap_header_state swap_header_judge(const void *block, u64 device_bytes);
 
-/* swap_headers_mismatch - NULL if both headers make the area Neap's; else why not, in words for "damaged
- * Neap swap area (...)". => at least one of them has the magic */
+/* swap_headers_mismatch - NULL if both headers make the area Neap's; else why not, in words for
+ * "damaged Neap swap area (...)". => at least one of them has the magic */
 const char *swap_headers_mismatch(const void *first, const void *last, u64 device_bytes);
 
 /* swap_area_bytes - the length of an area that fills a device of @device_bytes. */

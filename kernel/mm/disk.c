@@ -36,7 +36,7 @@ static struct record {
 } records[MAX_DISKS];
 static u32 nr_records;
 
-/* ---- waiting for requests ------------------------------------------------------------------------- */
+/* ---- waiting for requests -------------------------------------------------------------------- */
 
 /* One queue for all: it never goes away, while a waiter's stack does as soon as its flag is set. */
 static struct wait_queue io_waiters = {.lock = SPINLOCK_INIT(RANK_WAIT),
@@ -88,7 +88,7 @@ int disk_read(struct blkdev *dev, u64 sector, u64 phys, u64 bytes)
 	return 0;
 }
 
-/* ---- looking --------------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 /* look - read the ends of @dev into @at. Return 0 with @v filled. */
 static int look(struct blkdev *dev, struct page *at, struct disk_view *v)
@@ -110,7 +110,7 @@ static int look(struct blkdev *dev, struct page *at, struct disk_view *v)
 	return err;
 }
 
-/* ---- the scan --------------------------------------------------------------------------------------- */
+/* ---- the scan -------------------------------------------------------------------------------- */
 
 static struct record *record_new(void)
 {
@@ -193,13 +193,14 @@ void disk_scan(void)
 	frame_free(memory, LOOK_ORDER);
 }
 
-/* ---- the door ---------------------------------------------------------------------------------------- */
+/* ---- the door -------------------------------------------------------------------------------- */
 
 /* Two names for the same sectors would each write over the other's pages. */
 static bool uuid_is_open(const u8 *uuid)
 {
 	for (struct blkdev *dev = blkdev_next(NULL); dev; dev = blkdev_next(dev))
-		if (blkdev_is_open(dev) && dev->content && !memcmp(dev->content->uuid, uuid, UUID_BYTES))
+		if (blkdev_is_open(dev) && dev->content &&
+		    !memcmp(dev->content->uuid, uuid, UUID_BYTES))
 			return true;
 	return false;
 }

@@ -18,7 +18,7 @@
 
 #define PAGE_SECTORS (PAGE_SIZE / SECTOR_SIZE)
 
-/* ---- what may be submitted ------------------------------------------------------------------------- */
+/* ---- what may be submitted ------------------------------------------------------------------- */
 
 static struct blk_request one_segment(struct blk_segment *s, enum blk_op op, u64 sector)
 {
@@ -83,7 +83,7 @@ static void check_ramdisk(void)
 	report(after.by_owner[FRAME_DMA] == before.by_owner[FRAME_DMA], "its frames are free again");
 }
 
-/* ---- random requests ------------------------------------------------------------------------------- */
+/* ---- random requests ------------------------------------------------------------------------- */
 
 #define NR_WORKERS    2u
 #define NR_REQUESTS   8u  /* in flight, of each worker */
@@ -356,11 +356,13 @@ static void check_random(struct blkdev *dev, const struct disk_area *area)
 		most = MAX(most, workers[i].most);
 	}
 	printk("%s: %lu reads, %lu writes, %lu flushes in %lu ms, at most %u in flight, %u put off\n",
-	       dev->name, dev->reads, dev->writes, dev->flushes, (clock_ns() - began) / 1000000, most, again);
+	       dev->name, dev->reads, dev->writes, dev->flushes, (clock_ns() - began) / 1000000, most,
+	       again);
 	report(failed == 0, "%s: no request failed (%u did)", dev->name, failed);
-	report(wrong == 0, "%s: what was written is read, in every byte (%u pages were not)", dev->name,
-	       wrong);
-	report(dev->reads > 1000 && dev->writes > 1000, "%s: there were thousands of requests", dev->name);
+	report(wrong == 0, "%s: what was written is read, in every byte (%u pages were not)",
+	       dev->name, wrong);
+	report(dev->reads > 1000 && dev->writes > 1000, "%s: there were thousands of requests",
+	       dev->name);
 	report(most > 1, "%s: several requests were in flight", dev->name);
 	report(dev->inflight == 0 && dev->errors == 0, "%s: none is left, none ended in an error",
 	       dev->name);
@@ -375,7 +377,8 @@ static void check_twin(const struct blkdev *dev)
 	ramdisk_init(&twin, "twin", MIB(2));
 	swap_header_make(ramdisk_page(&twin, 0), dev->content->uuid, MIB(2));
 	swap_header_make(ramdisk_page(&twin, MIB(2) - PAGE_SIZE), dev->content->uuid, MIB(2));
-	report(disk_open_swap(&twin.dev, &area) == -EBUSY, "%s: its UUID is not opened twice", dev->name);
+	report(disk_open_swap(&twin.dev, &area) == -EBUSY, "%s: its UUID is not opened twice",
+	       dev->name);
 	ramdisk_free(&twin);
 }
 
@@ -401,8 +404,8 @@ static void test_disk(void)
 	check_small_segments(dev, area.start);
 	check_random(dev, &area);
 	disk_close_swap(dev);
-	report(may(dev, BLK_WRITE, area.start, PAGE_SIZE) == -EPERM, "%s: closed, it may not be written",
-	       dev->name);
+	report(may(dev, BLK_WRITE, area.start, PAGE_SIZE) == -EPERM,
+	       "%s: closed, it may not be written", dev->name);
 }
 KERNEL_SUITE(disk, test_disk);
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Disks: Neap's own, attached by --swap, and those of others, which it names and never writes (N12).
+"""Disks: Neap's own, attached by --swap, and those of others, which it names and never writes.
 
 Foreign disks are attached by a program in QEMU's place that adds them to the command line. It takes
-the exit port away as well and keeps the machine after its power-off, so that QEMU can be asked, when
-all is over, how many writes there were.
+the exit port away as well and keeps the machine after its power-off, so that QEMU can be asked,
+when all is over, how many writes there were (N12).
 """
 
 import contextlib
@@ -74,7 +74,7 @@ class Qmp:
 
 
 class Disks:
-    """Images in a directory of their own, QEMU's stand-in, and what they must still be at the end."""
+    """Images in a directory of their own, QEMU's stand-in, and what they must be at the end."""
 
     def __init__(self, directory, images, keep, legacy=False):
         self.directory = Path(directory)
@@ -153,7 +153,8 @@ def untouched(images, extra=()):
                    "\n".join([line for line in lines if line.startswith("FAIL")] + lines[-1:]))
             expect_names(lines, images)
             for pattern in extra:
-                expect(any(re.fullmatch(pattern, line) for line in lines), f"nothing says {pattern}")
+                expect(any(re.fullmatch(pattern, line) for line in lines),
+                       f"nothing says {pattern}")
             task.write(f"{operations}\n")
             for name in images:
                 reads, writes = operations[name]
@@ -170,7 +171,8 @@ def selftest(smp):
         result = boot(task, smp=task.settings.cpus(smp), kernel_args="selftest=disk",
                       options=("--swap", "16M"))
         result.expect_status(0)
-        expect(result.find(r"Neap: disk vda, 16384 KiB: Neap swap area [0-9a-f-]{36}"), "no swap area")
+        expect(result.find(r"Neap: disk vda, 16384 KiB: Neap swap area [0-9a-f-]{36}"),
+               "no swap area")
         expect(result.find(r"TESTS passed=\d+ failed=0 skipped=0"), "not all passed")
         note = result.find(r"vda: \d+ reads, .*")
         return note.text if note else ""
@@ -211,8 +213,8 @@ def jobs(settings):
     needs = ("build/debug",)
     partitions = (r"Neap: disk vd.2, 1024 KiB: Neap swap area [0-9a-f-]{36}",
                   r"Neap: disk vd.1, 1024 KiB: ext4, not Neap's",
-                  r"Neap: disk vd.1, 2048 KiB: damaged Neap swap area \(in a partition that is not of"
-                  r" Neap's type\), not used")
+                  r"Neap: disk vd.1, 2048 KiB: damaged Neap swap area \(in a partition that is not"
+                  r" of Neap's type\), not used")
     return [
         Job("disk/foreign", untouched(disk_images.FOREIGN, (
             r"Neap: disk vd.1, 2048 KiB: ext4, not Neap's",)), needs, quick=True),

@@ -63,7 +63,8 @@ static int submit(struct blkdev *dev, struct blk_request *rq)
 	struct fault_blkdev *f = container_of(dev, struct fault_blkdev, dev);
 
 	f->nr_submits++;
-	if (f->nr_pending == dev->max_inflight || (f->busy_every && f->nr_submits % f->busy_every == 0))
+	if (f->nr_pending == dev->max_inflight ||
+	    (f->busy_every && f->nr_submits % f->busy_every == 0))
 		return -EAGAIN;
 	if (f->at_once)
 		end(f, rq);
@@ -109,7 +110,8 @@ u32 fault_blkdev_run(struct fault_blkdev *f, u32 n)
 		struct blk_request *rq = f->pending[i];
 
 		f->nr_pending--;
-		memmove(&f->pending[i], &f->pending[i + 1], (f->nr_pending - i) * sizeof(f->pending[0]));
+		memmove(&f->pending[i], &f->pending[i + 1],
+			(f->nr_pending - i) * sizeof(f->pending[0]));
 		end(f, rq);
 	}
 	return ended;

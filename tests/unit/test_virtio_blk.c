@@ -11,7 +11,7 @@
 
 #include "drivers/virtio_blk.c"
 
-/* ---- processor and frames ------------------------------------------------------------------------ */
+/* ---- processor and frames -------------------------------------------------------------------- */
 
 static struct cpu boot_cpu;
 _Thread_local struct cpu *host_cpu = &boot_cpu;
@@ -73,7 +73,7 @@ u64 frame_phys(const struct page *p)
 	return p->phys;
 }
 
-/* ---- the device ------------------------------------------------------------------------------------ */
+/* ---- the device ------------------------------------------------------------------------------ */
 
 #define NR_SECTORS 2048u
 
@@ -120,9 +120,10 @@ int virtio_negotiate(struct virtio_device *v, u64 wanted, u64 *got)
 int virtio_config(struct virtio_device *v, u32 offset, void *out, u32 bytes)
 {
 	u64 sectors = NR_SECTORS;
+	u32 *limit = offset == 8 ? &device.size_max : &device.seg_max;
 
 	(void)v;
-	memcpy(out, offset == 0 ? (void *)&sectors : offset == 8 ? &device.size_max : &device.seg_max, bytes);
+	memcpy(out, offset ? (void *)limit : (void *)&sectors, bytes);
 	return 0;
 }
 
@@ -257,7 +258,7 @@ static void device_answer(u32 n, u8 status)
 	device_give(head, device_serve(head, status));
 }
 
-/* ---- requests --------------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 #define NR_REQUESTS 40
 
@@ -288,7 +289,9 @@ static int go(u32 i, enum blk_op op, u64 sector, u32 nr)
 	return blkdev_submit(&disks[0].dev, &r->rq);
 }
 
-static const struct pci_device place = {.vendor = VIRTIO_VENDOR, .device = DEVICE_MODERN_ID, .slot = 4};
+static const struct pci_device place = {
+	.vendor = VIRTIO_VENDOR, .device = DEVICE_MODERN_ID, .slot = 4,
+};
 
 static void start(u64 features, u16 queue_max)
 {
@@ -328,7 +331,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* ---- good devices ------------------------------------------------------------------------------------ */
+/* ---- good devices ---------------------------------------------------------------------------- */
 
 static void one_request(void **state)
 {
@@ -464,7 +467,7 @@ static void flush_is_asked_for(void **state)
 	assert_int_equal(device.nr_flushes, 1);
 }
 
-static void flush_of_a_disk_that_keeps_nothing_back(void **state)
+static void flush_of_a_disk_without_a_cache(void **state)
 {
 	(void)state;
 	start(VIRTIO_F_INDIRECT | F_SEG_MAX, 256);
@@ -473,7 +476,7 @@ static void flush_of_a_disk_that_keeps_nothing_back(void **state)
 	assert_int_equal(requests[0].rq.status, 0);
 }
 
-static void no_notification_when_none_is_wanted(void **state)
+static void no_notification_unless_wanted(void **state)
 {
 	(void)state;
 	start(USUAL, 256);
@@ -495,7 +498,7 @@ static void read_only_disk(void **state)
 	assert_int_equal(blkdev_check(&disks[0].dev, &rq), -EPERM);
 }
 
-/* ---- devices with errors ------------------------------------------------------------------------------ */
+/* ---- devices with errors --------------------------------------------------------------------- */
 
 static void device_errors(void **state)
 {
@@ -628,7 +631,7 @@ static void random_answers(void **state)
 	setup(state);
 }
 
-/* ---- devices that are declined -------------------------------------------------------------------------- */
+/* ---- devices that are declined --------------------------------------------------------------- */
 
 static void expect_declined(const char *why)
 {
@@ -695,8 +698,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(short_queues, setup, teardown),
 		cmocka_unit_test_setup_teardown(largest_request, setup, teardown),
 		cmocka_unit_test_setup_teardown(flush_is_asked_for, setup, teardown),
-		cmocka_unit_test_setup_teardown(flush_of_a_disk_that_keeps_nothing_back, setup, teardown),
-		cmocka_unit_test_setup_teardown(no_notification_when_none_is_wanted, setup, teardown),
+		cmocka_unit_test_setup_teardown(flush_of_a_disk_without_a_cache, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_notification_unless_wanted, setup, teardown),
 		cmocka_unit_test_setup_teardown(read_only_disk, setup, teardown),
 		cmocka_unit_test_setup_teardown(device_errors, setup, teardown),
 		cmocka_unit_test_setup_teardown(short_answers, setup, teardown),

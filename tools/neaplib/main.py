@@ -111,7 +111,8 @@ def main(argv):
             signal.signal(signum, stop_by_signal)
     try:
         options = parse_args(argv)
-        return {"run": command_run, "iso": command_iso, "mkswap": command_mkswap}[options.command](options)
+        commands = {"run": command_run, "iso": command_iso, "mkswap": command_mkswap}
+        return commands[options.command](options)
     except NeapError as error:
         complain(error)
         return error.status

@@ -22,7 +22,7 @@ def device_name(path, number):
 
 
 def users_of_device(number, root=Path("/")):
-    """Why the block device @number must be left alone: a list of words. @root holds proc and sys."""
+    """Why the block device @number must be left alone: a list. @root holds proc and sys."""
     name = f"{os.major(number)}:{os.minor(number)}"
     node = root / "sys/dev/block" / name
     parts = [name]
@@ -188,7 +188,7 @@ def check_swap(text):
         return size
     path = Path(text)
     if text == "" or not path.exists():
-        raise NeapError(f"--swap {text}: no such file, and not a size (tools/neap mkswap makes one)")
+        raise NeapError(f"--swap {text}: no such file, and not a size (mkswap makes one)")
     if path.is_dir() or not os.access(path, os.R_OK | os.W_OK):
         raise NeapError(f"--swap {text}: cannot be read and written")
     try:
@@ -197,5 +197,5 @@ def check_swap(text):
     except OSError as error:
         raise NeapError(f"--swap {text}: {error.strerror or error}") from None
     if found != swapdisk.SWAP:
-        raise NeapError(f"--swap {text}: not marked as Neap's: {found} (see tools/neap mkswap --help)")
+        raise NeapError(f"--swap {text}: not marked as Neap's: {found} (see mkswap)")
     return path

@@ -114,8 +114,8 @@ def foreign_name(head, tail):
 
 
 def identify(head, tail, size):
-    """What is on a disk of @size bytes: SWAP, EMPTY, UNKNOWN, "damaged Neap swap area (...)", or the
-    name of somebody else's mark.
+    """What is on a disk of @size bytes: SWAP, EMPTY, UNKNOWN, "damaged Neap swap area (...)", or
+    the name of somebody else's mark.
 
     @head is its first HEAD_BYTES, @tail begins with the last header."""
     first, last = judge_header(head[:HEADER_BYTES], size), judge_header(tail[:HEADER_BYTES], size)
