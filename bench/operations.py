@@ -3,8 +3,8 @@
 
 QEMU runs the bench guest by single steps and logs each time one of these instructions of the kernel
 is reached; their addresses are in build/neap.asm. What lies between two VMRUNs is one exit. printk
-is logged as well: it shows where a line of the guest, and with it a row, is done. The commonest exit
-of a row is the event's own, if there are as many as events; else the event does not exit at all.
+is logged as well: it shows where a line of the guest, and with it a row, is done. The commonest
+exit of a row is the event's own, if there are as many as events; else the event makes none.
 """
 
 import re
@@ -42,7 +42,7 @@ def interesting_addresses():
         line.split()[:3] for line in (ROOT / "build/neap.sym").read_text().splitlines())}
     for name, kind in FUNCTIONS.items():
         if name not in symbols:
-            raise Trouble(f"there is no function {name} in the kernel any more: see bench/operations.py")
+            raise Trouble(f"the kernel has no function {name} any more: see bench/operations.py")
         found[symbols[name]] = kind
     return found
 

@@ -154,6 +154,12 @@ static inline bool notifier_retry(const struct notifier_head *h, struct notifier
 	return __atomic_load_n(&h->bucket[s.bucket].sequence, __ATOMIC_ACQUIRE) != s.sequence;
 }
 
+/* notifier_is_open - is a bracket open in @s's bucket now? A hint: whether to wait before trying again. */
+static inline bool notifier_is_open(const struct notifier_head *h, struct notifier_sample s)
+{
+	return __atomic_load_n(&h->bucket[s.bucket].open, __ATOMIC_RELAXED);
+}
+
 /* The calls that mm makes. Each costs one branch without a subscriber (N8). */
 int must_check notifier_range_start_slow(struct notifier_head *h, struct mm_event *ev);
 void notifier_range_end_slow(struct notifier_head *h, struct mm_event *ev);

@@ -117,7 +117,10 @@ int mmu_fault(struct vcpu *v, gpa_t at, unsigned int acc)
 		 * topped up above. Both: start again, unless the VM ends. */
 		if (thread_killed())
 			return -EINTR;
-		thread_yield(); /* who holds the bracket may wait for this CPU */
+		/* Our own bracket (a page that was copied) is closed already; who holds one that is open may
+		 * wait for this CPU. */
+		if (notifier_is_open(&vm->mm->notifiers, sample))
+			thread_yield();
 	}
 }
 

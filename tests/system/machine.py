@@ -104,7 +104,7 @@ class Run:
         raise Failure("\n".join([f"no SUMMARY line of vm {name}", *refused, *self.troubles()]))
 
     def ended_at(self, name):
-        """Seconds from the command's start to the end of the guest @name; None if it did not end."""
+        """Seconds from the command's start to the end of the guest @name; None: it did not."""
         return next((line.at for line in self.lines
                      if line.text.startswith(f"SUMMARY vm={name} ")), None)
 
