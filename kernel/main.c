@@ -279,10 +279,13 @@ static void quit(void)
 	machine_off(guests_status(), false);
 }
 
+static u32 cpus_ready; /* [a] beside the boot CPU */
+
 static noreturn_fn void cpu_entry(void)
 {
 	if (hvm && hvm->cpu_enable()) /* all CPUs have it, or none may run guests */
 		panic("cpu %u cannot do what the boot CPU can: %s", cpu_id(), hvm->name);
+	atomic_add(&cpus_ready, 1);
 	sched_idle();
 }
 
@@ -297,6 +300,8 @@ static void start_cpus(void)
 	if (hvm && hvm->cpu_enable())
 		hvm = NULL;
 	smp_boot(ids, nr, cpu_entry);
+	while (atomic_load(&cpus_ready) != nr_cpus - 1)
+		cpu_relax(); /* they take their first frames: audits want them done */
 	memory_release_boot(frame_add);
 }
 

@@ -11,7 +11,7 @@ import time
 from harness import Failure, Job, Skip, expect
 
 UNIT_SECONDS = 240
-CMOCKA = re.compile(r"\[ +(RUN|OK|FAILED|SKIPPED|ERROR) +\] ([A-Za-z_]\w*)$")
+CMOCKA = re.compile(r"\[ +(RUN|OK|FAILED|SKIPPED|ERROR) +\] ([A-Za-z_][\w/]*)$")
 PYTHON = re.compile(r"(\w+) \(([\w.]+)\)(?:\n.*)? \.\.\. (ok|FAIL|ERROR|skipped ['\"](.*)['\"])")
 
 

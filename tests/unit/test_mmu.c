@@ -412,9 +412,8 @@ static void step(struct rng *chance)
 }
 
 /* Returns how often something was not as it must be. */
-static unsigned int run_at_random(u32 steps)
+static unsigned int run_at_random(struct rng chance, u32 steps)
 {
-	struct rng chance = rng_seeded(0x3310);
 	unsigned int bad = 0;
 
 	memset(word, 0, sizeof(word));
@@ -435,14 +434,18 @@ static unsigned int run_at_random(u32 steps)
 
 static void at_random(unused void **state)
 {
-	assert_int_equal(run_at_random(40000), 0);
+	assert_int_equal(run_at_random(rng_seeded(0x3310), 40000), 0);
 	assert_true(nr_kicks > 100);
 }
 
+/* One course of chance for all: with others, the first sign may be a frame that was written after it was
+ * freed, and that is a panic. */
 static void without_the_kick(unused void **state)
 {
+	const struct rng chance = {0x3310 * 0x9e3779b97f4a7c15ull + 1};
+
 	mutant_select("flush_no_kick");
-	assert_int_not_equal(run_at_random(40000), 0);
+	assert_int_not_equal(run_at_random(chance, 40000), 0);
 	mutant_select(NULL);
 }
 
