@@ -42,6 +42,16 @@ void frame_add(u64 start, u64 end);
 /* frame_reserve_range - note that [@start, @end) belongs to @owner until frame_add. */
 void frame_reserve_range(u64 start, u64 end, enum frame_owner owner);
 
+/* frame_order - the order of the smallest block that holds @bytes. */
+static inline unsigned int frame_order(u64 bytes)
+{
+	unsigned int order = 0;
+
+	while ((PAGE_SIZE << order) < bytes)
+		order++;
+	return order;
+}
+
 /* frame_alloc - one frame with refcount 1 for @owner, or NULL.
  * => thread context; sleeps only without FRAME_NOWAIT when a reclaimer is registered */
 struct page *frame_alloc(enum frame_owner owner, unsigned int flags);

@@ -190,20 +190,11 @@ static const struct thread_ops vcpu_thread_ops = {
 	.switch_out = vcpu_switch_out,
 };
 
-static unsigned int order_of(u64 bytes)
-{
-	unsigned int order = 0;
-
-	while ((PAGE_SIZE << order) < bytes)
-		order++;
-	return order;
-}
-
 int vcpu_create(struct vm *vm, u32 index)
 {
-	unsigned int order = order_of(sizeof(struct vcpu));
+	unsigned int order = frame_order(sizeof(struct vcpu));
 	struct page *p = frame_alloc_order(FRAME_KERNEL, order, FRAME_ZERO);
-	struct page *fpu = frame_alloc_order(FRAME_KERNEL, order_of(fpu_area_bytes()), FRAME_ZERO);
+	struct page *fpu = frame_alloc_order(FRAME_KERNEL, frame_order(fpu_area_bytes()), FRAME_ZERO);
 	struct vcpu *v = p ? page_to_virt(p) : NULL;
 	char name[32];
 	int err = -ENOMEM;
@@ -235,7 +226,7 @@ out_lapic:
 	lapic_destroy(v->lapic);
 out_frames:
 	if (fpu)
-		frame_free(fpu, order_of(fpu_area_bytes()));
+		frame_free(fpu, frame_order(fpu_area_bytes()));
 	if (p)
 		frame_free(p, order);
 	return trace(err);
@@ -245,8 +236,8 @@ void vcpu_destroy(struct vcpu *v)
 {
 	hvm->vcpu_destroy(v);
 	lapic_destroy(v->lapic);
-	frame_free(phys_to_page(virt_to_phys(v->fpu.area)), order_of(fpu_area_bytes()));
-	frame_free(phys_to_page(virt_to_phys(v)), order_of(sizeof(*v)));
+	frame_free(phys_to_page(virt_to_phys(v->fpu.area)), frame_order(fpu_area_bytes()));
+	frame_free(phys_to_page(virt_to_phys(v)), frame_order(sizeof(*v)));
 }
 
 /* ---- what exit handlers need ------------------------------------------------------------------------------ */

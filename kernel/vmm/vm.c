@@ -43,15 +43,6 @@ const char *vm_status_name(enum vm_status s)
 
 /* ---- the list ------------------------------------------------------------------------------------ */
 
-static unsigned int vm_order(void)
-{
-	unsigned int order = 0;
-
-	while ((PAGE_SIZE << order) < sizeof(struct vm))
-		order++;
-	return order;
-}
-
 static struct vm *find_locked(const char *name)
 {
 	struct vm *vm;
@@ -77,7 +68,7 @@ void vm_put(struct vm *vm)
 	u32 left = atomic_sub(&vm->refs, 1);
 
 	if (left == 0)
-		frame_free(phys_to_page(virt_to_phys(vm)), vm_order());
+		frame_free(phys_to_page(virt_to_phys(vm)), frame_order(sizeof(struct vm)));
 	else if (left == 1)
 		wait_wake_all(&list_changed); /* the reaper may wait for this */
 }
@@ -229,7 +220,7 @@ int vm_create(const struct vm_config *config, struct vm **out, char *why, size_t
 		return refuse(-EINVAL, why, why_size,
 			      "reset=restart comes with version 0.3: use reset=ok or reset=stop");
 
-	struct page *p = frame_alloc_order(FRAME_KERNEL, vm_order(), FRAME_ZERO);
+	struct page *p = frame_alloc_order(FRAME_KERNEL, frame_order(sizeof(struct vm)), FRAME_ZERO);
 	if (!p)
 		return refuse(-ENOMEM, why, why_size, "no memory is left for another VM");
 	struct vm *vm = page_to_virt(p);
