@@ -7,7 +7,7 @@
  *
  * Locking, outermost first (docs/locking.md):
  *	mmap_lock   regions, for write; faults and brackets hold it for read
- *	PT lock     entries of the page table; spin
+ *	PT lock     entries of the page table, and the mm's page lists (lru.h); spin
  * The table's pages live as long as the mm (I1 of pt_walk.h), so lookups need no lock.
  * Under the PT lock a PTE is changed by store from none, by exchange otherwise.
  *
@@ -20,6 +20,7 @@
 #include "cpu/spinlock.h"
 #include "lib/list.h"
 #include "lib/pt_walk.h"
+#include "mm/lru.h"
 #include "mm/pte.h"
 #include "mm/res_counter.h"
 #include "notifier/notifier.h"
@@ -36,6 +37,15 @@ struct region {
 	struct list link; /* under mmap_lock, sorted by start, disjoint */
 };
 
+/* One run of faults along the addresses, for readahead (swap.c). */
+struct swap_stream {
+	u64 next;    /* hva where the next window begins, going in @step */
+	s64 step;    /* PAGE_SIZE, -PAGE_SIZE; 0: no second fault yet */
+	u32 window;  /* pages */
+	u32 age;     /* when it was last used: which to forget */
+};
+#define SWAP_STREAMS 4
+
 struct mm {
 	struct cpu_space space;   /* cr3 */
 	struct pt pt;
@@ -49,9 +59,14 @@ struct mm {
 	u32 users, refs;          /* [a] */
 	u16 id;                   /* [o] its place in the table; what rmaps name */
 	bool dead;                /* [mmap_lock] mm_exit has begun */
+	struct lru lru;           /* [pt_lock] its pages, in the order in which they may go */
+	struct swap_stream stream[SWAP_STREAMS]; /* [pt_lock] */
+	struct wait_queue emptied; /* mm_exit waits here for frames that a disk still has */
 	/* Statistics, in pages. Written under the PT lock, read by anybody */
-	u64 nr_tables, nr_anon, nr_zero_mapped;
+	u64 nr_tables, nr_anon, nr_zero_mapped, nr_swapped;
 	u64 faults, zero_faults, cow_faults;
+	u64 swapins, swapouts;    /* pages that came from swap into the table, and left it for swap */
+	u64 refaults_read;        /* [a] of the swap-ins, those that had to wait for the disk */
 };
 
 /* mm_create - a new empty mm whose frames count against @parent. NULL without memory.
@@ -82,6 +97,7 @@ struct mm_page {
 	struct page *page; /* with a reference for the caller: page_put */
 	pfn_t pfn;
 	bool writable;     /* the primary PTE allows writes now */
+	bool refault;      /* it was swapped, and this call brought it back */
 };
 
 /* mm_gup - a reference on the page behind @at, faulting it in for @acc (get_user_pages style).
@@ -116,6 +132,8 @@ void mm_drop_all_locks(struct mm *mm);
 
 /* mm_get_by_id - the mm with this id and a ref, or NULL if it has gone. */
 struct mm *mm_get_by_id(u16 id);
+/* mm_by_id - without a reference. => something of it keeps it: a frame on its account */
+struct mm *mm_by_id(u16 id);
 
 /* mm_subsystem_init - zero page, caches, id table, the fault handler for hva accesses. */
 void mm_subsystem_init(void);

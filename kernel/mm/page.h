@@ -29,17 +29,24 @@ enum page_flag {
 	PG_LRU = 1u << 7,
 	PG_DIRTY = 1u << 8,
 	PG_WRITEBACK = 1u << 9,
-	PG_SWAPCACHE = 1u << 10,
+	PG_SWAPCACHE = 1u << 10, /* is the swap cache's page of ->slot, which it holds */
+	PG_UPTODATE = 1u << 11,  /* a swap-cache page whose read has succeeded, or that was never read */
+	PG_ACTIVE = 1u << 12,    /* policy: on the active list, or to go there */
+	PG_REFERENCED = 1u << 13, /* policy: was young once */
+	PG_WAITERS = 1u << 14,   /* somebody sleeps until PG_LOCKED falls */
+	PG_READAHEAD = 1u << 15, /* reaching it starts the next window */
 };
 #define PG_OWNER_SHIFT 16 /* enum frame_owner, 4 bits; FRAME_FREE in the buddy */
-#define PG_ORDER_SHIFT 24
+#define PG_MM_SHIFT    20 /* FRAME_GUEST: the mm that it is charged to, and whose lists it is on */
+#define PG_MM_MASK     0x3ffu
+#define PG_ORDER_SHIFT 24 /* PG_BUDDY: order of the free block */
 
 struct page {
 	u32 refcount; /* [a] */
 	u32 mapcount; /* [a] */
 	u32 flags;    /* [a] enum page_flag | owner << PG_OWNER_SHIFT | order << PG_ORDER_SHIFT */
-	u32 slot;     /* swap slot while in the swap cache */
-	u32 next, prev; /* buddy list or LRU, under RANK_FRAMES or RANK_LRU */
+	u32 slot;     /* swap slot while PG_SWAPCACHE; changes under the page lock */
+	u32 next, prev; /* buddy list under RANK_FRAMES; LRU under its mm's PT lock */
 	u64 rmap;     /* mm/rmap.h */
 };
 static_assert(sizeof(struct page) == 32, "memory kept from guests is a measured figure");
@@ -89,7 +96,8 @@ static inline bool page_get_unless_zero(struct page *p)
 	return false;
 }
 
-/* page_put - drop a reference; the last one frees the frame. */
+/* page_put - drop a reference; the last one frees the frame, and a guest's frame leaves its mm's
+ * account. => thread context */
 void page_put(struct page *p);
 
 static inline bool page_test(const struct page *p, u32 flag)
@@ -103,4 +111,31 @@ static inline void page_set(struct page *p, u32 flag)
 static inline void page_clear(struct page *p, u32 flag)
 {
 	atomic_and(&p->flags, ~flag);
+}
+
+/* page_mm_id - whose account a guest's frame is on (mm.h: mm_by_id). */
+static inline u16 page_mm_id(const struct page *p)
+{
+	return READ_ONCE(p->flags) >> PG_MM_SHIFT & PG_MM_MASK;
+}
+
+/* page_trylock, page_lock, page_unlock - PG_LOCKED (I3). The lock is the page's own: it alone may be
+ * held across disk I/O (N5), and by a request on the disk rather than a thread.
+ * page_lock => sleeps; a reference is held. page_unlock => any context that may wake a thread */
+static inline bool must_check page_trylock(struct page *p)
+{
+	return !(__atomic_fetch_or(&p->flags, PG_LOCKED, __ATOMIC_ACQUIRE) & PG_LOCKED);
+}
+void page_lock(struct page *p);
+void page_unlock(struct page *p);
+
+/* page_freeze - refcount from @own, all that the caller knows of, to 0: nobody else holds it, and
+ * nobody will until page_thaw (rule 10). => page lock, mapcount == 0 */
+static inline bool must_check page_freeze(struct page *p, u32 own)
+{
+	return atomic_cas(&p->refcount, &own, 0);
+}
+static inline void page_thaw(struct page *p, u32 own)
+{
+	atomic_store(&p->refcount, own);
 }

@@ -3,12 +3,13 @@
  *
  *	63  62..52  51..12   11..9  8 7  6 5  4..3 2 1 0
  *	NX  -       frame    soft   G -  D A  -    U W P=1     present
- *	-   -       swap slot + 1              type    P=0     not present (0: nothing was ever here)
+ *	-   -       swap slot + 1                      P=0     swapped (0: nothing was ever here)
  *
  * Every primary PTE is a supervisor page (U = 0): guests never run on this table (N11). */
 #pragma once
 
 #include "lib/types.h"
+#include "mm/slot.h"
 
 typedef struct { u64 v; } pte_t;
 
@@ -24,4 +25,7 @@ static inline bool pte_present(pte_t p) { return p.v & PTE_P; }
 static inline bool pte_none(pte_t p) { return p.v == 0; }
 static inline bool pte_writable(pte_t p) { return p.v & PTE_W; }
 static inline bool pte_is_zero(pte_t p) { return p.v & PTE_ZERO; }
+static inline bool pte_is_swap(pte_t p) { return p.v && !(p.v & PTE_P); }
+static inline slot_t pte_slot(pte_t p) { return (slot_t){(u32)((p.v >> PAGE_SHIFT) - 1)}; }
+static inline pte_t pte_of_slot(slot_t s) { return (pte_t){((u64)s.v + 1) << PAGE_SHIFT}; }
 static inline pfn_t pte_pfn(pte_t p) { return pfn((p.v & PTE_ADDR) >> PAGE_SHIFT); }

@@ -62,6 +62,9 @@ static void stat_vm(struct vm *vm, unused void *ctx)
 			printk("STAT vm=%s exits_%s=%lu\n", vm->config.name, exit_names[r], exits[r]);
 	printk("STAT vm=%s asid_flushes=%lu hypercalls=%lu stray=%lu\n", vm->config.name, flushes,
 	       vm->hypercalls, vm->nr_stray);
+	printk("STAT vm=%s refaults=%lu refaults_watched=%lu written=%lu verified=%lu mismatches=%lu\n",
+	       vm->config.name, vm->watch.all_refaults, vm->watch.refaults, vm->progress.written,
+	       vm->progress.verified, vm->progress.mismatches);
 	printk("STAT vm=%s faults=%lu zero_faults=%lu cow_faults=%lu tables=%lu sptables=%lu\n",
 	       vm->config.name, vm->mm->faults, vm->mm->zero_faults, vm->mm->cow_faults,
 	       vm->mm->nr_tables, vm->nr_sptables);

@@ -88,13 +88,36 @@ static void exit_wrmsr(struct vcpu *v)
 		vcpu_skip(v);
 }
 
-/* The one hypercall so far tells which hypervisor answers; unknown numbers get -ENOSYS. */
-enum { HYPERCALL_VERSION = 0 };
+/* Number in rax, answer there as well; arguments in rbx, rcx, rdx, rsi, rdi. Unknown numbers get
+ * -ENOSYS.
+ *	0 version
+ *	1 progress: done, of, pages written, pages verified, mismatches: for the meter
+ *	2 watch: count refaults of every rdx-th page of the gpa [rbx, rcx): STAT refaults_watched */
+enum { HYPERCALL_VERSION, HYPERCALL_PROGRESS, HYPERCALL_WATCH };
+
+static u64 answer(struct vm *vm, const u64 *regs)
+{
+	switch (regs[REG_RAX]) {
+	case HYPERCALL_VERSION:
+		return 0x0001;
+	case HYPERCALL_PROGRESS:
+		vm->progress = (struct vm_progress){regs[REG_RBX], regs[REG_RCX], regs[REG_RDX],
+						    regs[REG_RSI], regs[REG_RDI]};
+		return 0;
+	case HYPERCALL_WATCH:
+		vm->watch = (struct vm_watch){.start = regs[REG_RBX] >> PAGE_SHIFT,
+					      .end = regs[REG_RCX] >> PAGE_SHIFT,
+					      .stride = regs[REG_RDX]};
+		return 0;
+	default:
+		return (u64)-ENOSYS;
+	}
+}
 
 void hypercall(struct vcpu *v)
 {
 	v->vm->hypercalls++;
-	v->regs[REG_RAX] = v->regs[REG_RAX] == HYPERCALL_VERSION ? 0x0001 : (u64)-ENOSYS;
+	v->regs[REG_RAX] = answer(v->vm, v->regs);
 	vcpu_skip(v);
 }
 

@@ -83,6 +83,16 @@ static int install(struct vcpu *v, gfn_t f, const struct mm_page *p, struct noti
 	return err;
 }
 
+/* note_refault - for `watch`. Counts of vCPUs that race may be lost: it is a statistic. */
+static noinline void note_refault(struct vm *vm, gfn_t f)
+{
+	struct vm_watch *w = &vm->watch;
+
+	w->all_refaults++;
+	if (w->stride && f.v >= w->start && f.v < w->end && (f.v - w->start) % w->stride == 0)
+		w->refaults++;
+}
+
 int mmu_fault(struct vcpu *v, gpa_t at, unsigned int acc)
 {
 	struct vm *vm = v->vm;
@@ -109,6 +119,8 @@ int mmu_fault(struct vcpu *v, gpa_t at, unsigned int acc)
 		err = mm_gup(vm->mm, hva_at, want, &p);
 		if (unlikely(err))
 			return err;
+		if (unlikely(p.refault))
+			note_refault(vm, f);
 		err = install(v, f, &p, sample, generation);
 		page_put(p.page);
 		if (likely(err == 0))

@@ -73,6 +73,17 @@ struct vm {
 	} stray[16];
 	u64 nr_stray;
 	u64 hypercalls;
+	struct vm_progress {      /* what the guest says of itself: hypercall 1; torn reads are harmless */
+		u64 done, total;      /* of its work, in units of its own: a bar; total 0: never said */
+		u64 written, verified; /* pages */
+		u64 mismatches;
+	} progress;
+	struct vm_watch {         /* hypercall 2: every @stride-th page of [start, end) */
+		u64 start, end;       /* gfn */
+		u64 stride;           /* 0: none */
+		u64 refaults;         /* of these, those of watched pages */
+		u64 all_refaults;     /* since the watch was set */
+	} watch;
 	u64 serial;               /* [o] rises with each VM: the order of the list */
 	bool silent;              /* [o] discarded before it ran: no SUMMARY line */
 };
