@@ -28,7 +28,10 @@
 #include "lib/printk.h"
 #include "mm/disk.h"
 #include "mm/frame.h"
+#include "mm/lru.h"
 #include "mm/mm.h"
+#include "mm/reclaim.h"
+#include "mm/swap.h"
 #include "monitor/monitor.h"
 #include "sched/thread.h"
 #include "tests/kernel/kernel_test.h"
@@ -49,6 +52,7 @@ struct options {
 	enum vm_mmu mmu;
 	char selftest[32];
 	char mutant[32];
+	char policy[16];
 };
 
 static struct options options;
@@ -99,6 +103,8 @@ static int option_set(struct options *o, const struct kv *kv)
 		o->trace_errors = true;
 	else if (kv_key_is(kv, "selftest") && kv->value)
 		copy_value(o->selftest, sizeof(o->selftest), kv);
+	else if (kv_key_is(kv, "policy") && kv->value)
+		copy_value(o->policy, sizeof(o->policy), kv);
 	else if (kv_key_is(kv, "mutant") && kv->value)
 		copy_value(o->mutant, sizeof(o->mutant), kv);
 	else
@@ -321,6 +327,8 @@ static void first_thread(unused void *arg)
 	if (!hvm)
 		printk("Neap: no guests can run: %s\n", hvm_why_not);
 	disks_start();
+	reclaim_init();
+	swap_add_all();
 	monitor_note_overhead();
 	if (options.selftest[0])
 		run_selftest();
@@ -345,6 +353,8 @@ void kernel_entry(u32 magic, u64 info_phys)
 	boot_strings_unescape();
 	options_parse(boot.cmdline);
 	mutant_select(options.mutant);
+	if (options.policy[0] && reclaim_policy_set(options.policy))
+		printk("Neap: there is no policy \"%s\": lru2 is used\n", options.policy);
 	trace_errors_print(options.trace_errors);
 	memory_init(&boot, info_phys, options.ram);
 	console_set_lock(console_lock, console_unlock);

@@ -23,12 +23,13 @@ enum lock_rank {
 	RANK_MM_TABLE,   /* mm: id -> struct mm */
 	RANK_PT,         /* mm: the primary page table of an mm */
 	RANK_RMAP,       /* mm: chains of shared frames */
-	RANK_LRU,        /* mm: page lists */
+	RANK_SWAP,       /* mm: where the next slots of a swap area are looked for */
 	RANK_CACHE,      /* mm: object caches */
 	RANK_HOST_PT,    /* cpu: the kernel's own page tables and stacks; takes frames */
 	RANK_FRAMES,     /* mm: the buddy */
 	RANK_THREADS,    /* sched: the list of all threads */
 	RANK_DISK,       /* drivers: one disk's ring; PCI configuration space [irq] */
+	RANK_SWAP_IO,    /* mm: requests to swap areas, free and finished [irq] */
 	RANK_WAIT,       /* sched: wait queues and sleeping locks [irq] */
 	RANK_TIMER,      /* sched: timer queues [irq] */
 	RANK_RUNQUEUE,   /* sched: run queues [irq] */

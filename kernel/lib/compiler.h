@@ -10,7 +10,7 @@
 #define aligned(n)      __attribute__((aligned(n)))
 #define printf_like(f, a) __attribute__((format(printf, f, a)))
 #define unused          __attribute__((unused))
-#define used            __attribute__((used))
+#define keep_symbol     __attribute__((used))
 #define weak            __attribute__((weak))
 #define noinline        __attribute__((noinline))
 #define always_inline   inline __attribute__((always_inline))

@@ -24,6 +24,7 @@ const char *errno_name(int err)
 	case ENOSYS: return "ENOSYS";
 	case EOVERFLOW: return "EOVERFLOW";
 	case EOPNOTSUPP: return "EOPNOTSUPP";
+	case ENOBUFS: return "ENOBUFS";
 	case ETIMEDOUT: return "ETIMEDOUT";
 	default: return "E?";
 	}

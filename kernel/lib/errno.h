@@ -21,6 +21,7 @@
 #define ENOSYS     38
 #define EOVERFLOW  75
 #define EOPNOTSUPP 95
+#define ENOBUFS    105
 #define ETIMEDOUT  110
 
 const char *errno_name(int err);

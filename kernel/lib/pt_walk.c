@@ -114,9 +114,11 @@ int pt_for_each(const struct pt *pt, u64 start, u64 end, pt_visit_fn fn, void *c
 			u64 seen = READ_ONCE(*entry);
 			u64 first = va & ~(pt_level_size(level) - 1);
 
-			if (pt_is_present(pt->fmt, seen)) {
-				if (!pt_is_leaf(pt->fmt, seen, level))
-					break;
+			bool present = pt_is_present(pt->fmt, seen);
+
+			if (present && !pt_is_leaf(pt->fmt, seen, level))
+				break;
+			if (present || (seen && level == 1)) {
 				int err = fn(ctx, first, level, entry);
 				if (err)
 					return err;

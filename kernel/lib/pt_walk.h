@@ -125,7 +125,8 @@ u64 *pt_lookup_leaf(const struct pt *pt, u64 va);
  * in the way. */
 int must_check pt_ensure(struct pt *pt, u64 va, int level, u64 **entry);
 
-/* pt_for_each - call @fn for each present leaf of any level that overlaps [@start, @end), in order.
+/* pt_for_each - call @fn for each present leaf of any level that overlaps [@start, @end), and for each
+ * entry of level 1 that is not present but not empty either (a swap entry), in order.
  * Missing tables are skipped in one step. @fn returns 0 to go on; another value ends the walk and is
  * returned. @va is the leaf's first address; @fn may change the entry. An @end of 0 does not mean the
  * top of the address space: the range is empty. */

@@ -4,7 +4,9 @@
  *	the PTE is        read                    write
  *	none              the zero page           a zeroed frame of its own
  *	the zero page     nothing to do           a zeroed frame in its place, in a bracket
- *	a frame           nothing to do           nothing to do
+ *	a frame           nothing to do           nothing to do; if it is read-only: the right to
+ *	                                          write, or a copy in its place, in a bracket
+ *	a swap entry      swap.c: the page comes back
  *
  * One order for all: *prepare* without any lock (tables, a frame charged and cleared: all that may
  * sleep or takes long), then take mmap_lock and the PT lock, look again, and install or go round
@@ -26,28 +28,34 @@
 #include "lib/check.h"
 #include "lib/errno.h"
 #include "lib/mutant.h"
+#include "lib/string.h"
 #include "mm/mm_internal.h"
 #include "mm/rmap.h"
 #include "sched/thread.h"
 
-#define PTE_FRESH (PTE_P | PTE_W | PTE_A | PTE_D | PTE_NX)
+/* Accessed and dirty are the processor's to set: what a secondary MMU does is not seen in the primary
+ * PTE. A fresh page is dirty by its own flag (rmap_add_new). */
+#define PTE_FRESH (PTE_P | PTE_W | PTE_NX)
 
 /* ---- preparing: no lock held ----------------------------------------------------------------- */
 
-static int frame_prepare(struct mm *mm, struct page **frame)
+int frame_prepare(struct mm *mm, struct page **frame, unsigned int flags)
 {
 	int err = res_counter_charge(&mm->counter, 1, NULL);
 
-	if (unlikely(err))
-		return err;
-	*frame = frame_alloc(FRAME_GUEST, FRAME_ZERO);
+	if (unlikely(err)) {
+		err = mm_charge_wait(mm, 1);
+		if (err)
+			return err;
+	}
+	*frame = frame_alloc(FRAME_GUEST, flags);
 	if (likely(*frame))
 		return 0;
 	res_counter_uncharge(&mm->counter, 1);
 	return trace(-ENOMEM);
 }
 
-static void frame_unprepare(struct mm *mm, struct page *frame)
+void frame_unprepare(struct mm *mm, struct page *frame)
 {
 	frame_free(frame, 0);
 	res_counter_uncharge(&mm->counter, 1);
@@ -69,6 +77,7 @@ static always_inline void frame_map(struct mm *mm, u64 *entry, u64 at, struct pa
 
 	*frame = NULL;
 	rmap_add_new(p, mm, hva(at));
+	lru_add_new(&mm->lru, p);
 	if (out) {
 		tell(out, p, true);
 		atomic_store_relaxed(&p->refcount, 2);
@@ -78,6 +87,11 @@ static always_inline void frame_map(struct mm *mm, u64 *entry, u64 at, struct pa
 	mm->faults++;
 }
 
+void fault_map_frame(struct mm *mm, u64 *entry, u64 at, struct page **frame, struct mm_page *out)
+{
+	frame_map(mm, entry, at, frame, out);
+}
+
 static always_inline int map_fresh(struct mm *mm, u64 *entry, u64 at, struct page **frame,
 				   struct mm_page *out)
 {
@@ -85,7 +99,7 @@ static always_inline int map_fresh(struct mm *mm, u64 *entry, u64 at, struct pag
 
 	race_point("fault.before_pte");
 	spin_lock(&mm->pt_lock);
-	if (likely(pte_none(pte_read(entry))))
+	if (likely(pte_none(pte_read(entry))) || mutant("none_without_lock"))
 		frame_map(mm, entry, at, frame, out);
 	else
 		err = -EAGAIN;
@@ -115,31 +129,43 @@ static int map_zero(struct mm *mm, u64 *entry, struct mm_page *out)
 	return err;
 }
 
-/* exchange_zero - the frame comes in place of the zero page. Between them the PTE is none, until no
- * TLB has the old one: else one CPU could write the new frame while another still reads zeroes. */
-static int exchange_zero(struct mm *mm, u64 *entry, u64 at, struct page **frame,
-			 struct mm_page *out)
+/* replace_pte - the frame comes in place of what @old maps. Between them the PTE is none, until no TLB
+ * has the old one: else one CPU could write the new frame while another still reads the old. */
+static int replace_pte(struct mm *mm, u64 *entry, u64 at, pte_t old, struct page **frame,
+		       struct mm_page *out)
 {
+	struct page *was = pfn_to_page(pte_pfn(old));
 	int err = 0;
 
 	race_point("fault.cow_before_exchange");
 	spin_lock(&mm->pt_lock);
-	if (likely(pte_is_zero(pte_read(entry)))) {
-		pte_t old = {atomic_xchg(entry, 0)};
-		if ((old.v & PTE_A) && !mutant("cow_no_flush"))
+	pte_t now = {atomic_xchg(entry, 0)};
+	if (likely(!((now.v ^ old.v) & ~PTE_IN_TLB))) {
+		if ((now.v & PTE_IN_TLB) && !mutant("cow_no_flush"))
 			space_flush(&mm->space, at, at + PAGE_SIZE);
+		if (!pte_is_zero(now)) {
+			memcpy(page_to_virt(*frame), page_to_virt(was), PAGE_SIZE);
+			rmap_remove(was, mm, hva(at));
+			mm->nr_anon--;
+		} else {
+			mm->nr_zero_mapped--;
+			was = NULL;
+		}
 		frame_map(mm, entry, at, frame, out);
-		mm->nr_zero_mapped--;
 		mm->cow_faults++;
 	} else {
+		atomic_store(entry, now.v);
+		was = NULL;
 		err = -EAGAIN;
 	}
 	spin_unlock(&mm->pt_lock);
+	if (was)
+		page_try_release(was);
 	return err;
 }
 
-static noinline int replace_zero(struct mm *mm, u64 *entry, u64 at, struct page **frame,
-				 struct mm_page *out)
+static noinline int replace(struct mm *mm, u64 *entry, u64 at, pte_t old, struct page **frame,
+			    struct mm_page *out)
 {
 	struct mm_event ev = {
 		.mm = mm,
@@ -154,9 +180,41 @@ static noinline int replace_zero(struct mm *mm, u64 *entry, u64 at, struct page 
 		int refused = notifier_range_start(&mm->notifiers, &ev);
 		CHECK(refused == 0, "a bracket that may sleep was refused: error %d", refused);
 	}
-	int err = exchange_zero(mm, entry, at, frame, out);
+	int err = replace_pte(mm, entry, at, old, frame, out);
 	if (bracket)
 		notifier_range_end(&mm->notifiers, &ev);
+	return err;
+}
+
+/* reuse - the read-only page at @at is nobody else's: it may be written from now on (rule 17). More
+ * rights need no bracket. Return 0; -ENOBUFS: others have it, too; -EAGAIN. */
+static int reuse(struct mm *mm, u64 *entry, pte_t old, struct mm_page *out)
+{
+	struct page *p = pfn_to_page(pte_pfn(old));
+	int err = -EAGAIN;
+
+	if (!page_trylock(p)) {
+		thread_yield(); /* reclaim has it, for a moment */
+		return -EAGAIN;
+	}
+	spin_lock(&mm->pt_lock);
+	pte_t now = pte_read(entry);
+	if (!((now.v ^ old.v) & ~(PTE_IN_TLB | PTE_D))) {
+		bool others = p->mapcount != 1 || (page_test(p, PG_SWAPCACHE) &&
+						   slot_read((slot_t){p->slot}).count);
+		err = others ? -ENOBUFS : 0;
+	}
+	if (err == 0) {
+		atomic_or(entry, PTE_W);
+		mm_mark_dirty(page_to_pfn(p));
+		if (out) {
+			page_get(p);
+			tell(out, p, true);
+		}
+		mm->faults++;
+	}
+	spin_unlock(&mm->pt_lock);
+	page_unlock(p);
 	return err;
 }
 
@@ -197,8 +255,14 @@ static always_inline int install(struct mm *mm, u64 *entry, u64 at, unsigned int
 	}
 	if (pte_allows(pte, acc))
 		return take_present(mm, entry, acc, out);
-	CHECK(pte_present(pte) && pte_is_zero(pte), "mm %u: PTE %#lx at %#lx", mm->id, pte.v, at);
-	return replace_zero(mm, entry, at, frame, out);
+	if (!pte_present(pte))
+		return -EAGAIN; /* just now swapped */
+	if (!pte_is_zero(pte)) {
+		int err = reuse(mm, entry, pte, out);
+		if (err != -ENOBUFS)
+			return err;
+	}
+	return replace(mm, entry, at, pte, frame, out);
 }
 
 /* ---- the fault ------------------------------------------------------------------------------- */
@@ -206,7 +270,7 @@ static always_inline int install(struct mm *mm, u64 *entry, u64 at, unsigned int
 int fault_in(struct mm *mm, u64 *entry, u64 at, unsigned int acc, struct mm_page *out)
 {
 	struct page *frame = NULL;
-	int err;
+	int err = 0;
 
 	for (;;) {
 		if (unlikely(!entry)) {
@@ -214,10 +278,21 @@ int fault_in(struct mm *mm, u64 *entry, u64 at, unsigned int acc, struct mm_page
 			if (err)
 				break;
 		}
-		if ((acc & ACC_W) && !frame) {
-			err = frame_prepare(mm, &frame);
+		bool swapped = pte_is_swap(pte_read(entry));
+		if (!frame && (((acc & ACC_W) && !swapped) || unlikely(err == -ENOBUFS))) {
+			err = frame_prepare(mm, &frame, FRAME_ZERO);
 			if (unlikely(err))
 				break;
+		}
+		if (unlikely(swapped)) {
+			err = swap_in(mm, entry, at, acc, &frame, out);
+			if (err != -EAGAIN && err != -ENOBUFS)
+				break;
+			if (thread_killed()) {
+				err = trace(-EINTR);
+				break;
+			}
+			continue;
 		}
 		rwsem_read_lock(&mm->mmap_lock);
 		err = install(mm, entry, at, acc, &frame, out);

@@ -318,16 +318,6 @@ void frame_free(struct page *p, unsigned int order)
 	preempt_enable();
 }
 
-void page_put(struct page *p)
-{
-	u32 n = atomic_sub(&p->refcount, 1);
-
-	CHECK(n != ~0u, "frame %#lx: a reference dropped that nobody had, flags %#x",
-	      page_to_pfn(p).v, p->flags);
-	if (n == 0)
-		frame_free(p, 0);
-}
-
 /* ---- what boot left -------------------------------------------------------------------------- */
 
 /* marks_set - 1/512 of what we have is kept for who must not fail; 192 KiB to 4 MiB. */
@@ -423,6 +413,13 @@ void frame_set_reclaimer(const struct frame_reclaimer *r)
 }
 
 /* ---- figures --------------------------------------------------------------------------------- */
+
+u64 frame_missing(void)
+{
+	u64 n = nr_free_now();
+
+	return n < mark.high ? mark.high - n : 0;
+}
 
 void frame_stats(struct frame_stats *s)
 {

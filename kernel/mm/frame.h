@@ -73,6 +73,9 @@ struct frame_stats {
 };
 void frame_stats(struct frame_stats *s);
 
+/* frame_missing - how many frames are free less than the high watermark asks for, roughly. */
+u64 frame_missing(void);
+
 /* A reclaimer registers here; mm/frame.c knows no more of it. */
 struct frame_reclaimer {
 	void (*wake)(void);            /* free fell below low. => any context */

@@ -19,8 +19,7 @@
 #pragma once
 
 #include "lib/types.h"
-
-struct page;
+#include "mm/page.h"
 
 struct page_list {
 	u32 head, tail; /* frame numbers, PAGE_NONE: empty; next leads from head to tail */
@@ -34,7 +33,8 @@ struct lru {
 
 struct reclaim_policy {
 	const char *name;
-	/* add - @p holds guest memory now. @refaulted: it was evicted @distance evictions ago. */
+	bool blind; /* asks nobody whether a candidate was young */
+	/* add - @p came back, or goes from list to list. @refaulted: it left @distance evictions ago. */
 	void (*add)(struct lru *l, struct page *p, bool refaulted, u32 distance);
 	/* next - take the best candidate off its list; NULL if there is none. */
 	struct page *(*next)(struct lru *l);
@@ -55,8 +55,24 @@ static inline u64 lru_pages(const struct lru *l)
 }
 
 /* For policies. page_list_take - unlink any; page_list_add - at the head. */
-void page_list_add(struct page_list *l, struct page *p);
+static inline void page_list_add(struct page_list *l, struct page *p)
+{
+	u32 at = page_to_pfn(p).v;
+
+	p->prev = PAGE_NONE;
+	p->next = l->head;
+	*(l->head == PAGE_NONE ? &l->tail : &page_array[l->head].prev) = at;
+	l->head = at;
+	l->nr++;
+	page_set(p, PG_LRU);
+}
 void page_list_take(struct page_list *l, struct page *p);
+
+/* lru_add_new - a page that never was elsewhere: every policy puts it on the inactive list. */
+static inline void lru_add_new(struct lru *l, struct page *p)
+{
+	page_list_add(&l->inactive, p);
+}
 
 /* reclaim_policy_set - by name, from now on. Return 0; -ENOENT. */
 int must_check reclaim_policy_set(const char *name);

@@ -25,6 +25,7 @@ static struct objcache mm_cache;
 static struct spinlock table_lock = SPINLOCK_INIT(RANK_MM_TABLE);
 static struct mm *table[MM_MAX]; /* under table_lock */
 static u16 last_id;              /* under table_lock; ids go round, so that none is reused soon */
+static struct list all = LIST_INIT(all); /* under table_lock */
 
 static bool id_alloc(struct mm *mm)
 {
@@ -38,15 +39,17 @@ static bool id_alloc(struct mm *mm)
 	if (found) {
 		mm->id = last_id;
 		table[last_id] = mm;
+		list_add_tail(&all, &mm->all);
 	}
 	spin_unlock(&table_lock);
 	return found;
 }
 
-static void id_free(const struct mm *mm)
+static void id_free(struct mm *mm)
 {
 	spin_lock(&table_lock);
 	table[mm->id] = NULL;
+	list_del(&mm->all);
 	spin_unlock(&table_lock);
 }
 
@@ -74,6 +77,25 @@ struct mm *mm_get_by_id(u16 id)
 	return mm;
 }
 
+struct mm *mm_by_id(u16 id)
+{
+	return atomic_load(&table[id]);
+}
+
+struct mm *mm_next(struct mm *mm)
+{
+	struct list *at;
+
+	spin_lock(&table_lock);
+	for (at = mm ? mm->all.next : all.next; at != &all; at = at->next)
+		if (ref_unless_zero(container_of(at, struct mm, all)))
+			break;
+	spin_unlock(&table_lock);
+	if (mm)
+		mm_put(mm);
+	return at == &all ? NULL : container_of(at, struct mm, all);
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 struct mm *mm_create(struct res_counter *parent)
@@ -85,6 +107,7 @@ struct mm *mm_create(struct res_counter *parent)
 	rwsem_init(&mm->mmap_lock);
 	spin_init(&mm->pt_lock, RANK_PT);
 	list_init(&mm->regions);
+	lru_init(&mm->lru);
 	if (NOTIFIER)
 		notifier_head_init(&mm->notifiers);
 	res_counter_init(&mm->counter, parent);
@@ -128,6 +151,20 @@ void mm_put(struct mm *mm)
 	objcache_free(&mm_cache, mm);
 }
 
+/* A frame of an mm that ends may still be in a request to a disk, or in the hands of reclaim; who has it
+ * lets go of it soon. */
+static struct wait_queue exit_waiters;
+
+void mm_wake_exit(void)
+{
+	wait_wake_all(&exit_waiters);
+}
+
+static u64 mm_guest_frames(const struct mm *mm)
+{
+	return atomic_load(&mm->counter.usage) - mm->nr_tables - atomic_load(&mm->nr_lent);
+}
+
 void mm_exit(struct mm *mm)
 {
 	if (thread_current()->mm == mm)
@@ -141,8 +178,13 @@ void mm_exit(struct mm *mm)
 		notifier_release(&mm->notifiers, mm);
 	regions_free(mm);
 	rwsem_write_unlock(&mm->mmap_lock);
-	CHECK(mm->nr_anon == 0 && mm->nr_zero_mapped == 0, "mm %u: %lu + %lu pages still mapped",
-	      mm->id, mm->nr_anon, mm->nr_zero_mapped);
+	CHECK(mm->nr_anon == 0 && mm->nr_zero_mapped == 0 && mm->nr_swapped == 0,
+	      "mm %u: %lu + %lu pages still mapped, %lu swapped", mm->id, mm->nr_anon,
+	      mm->nr_zero_mapped, mm->nr_swapped);
+	while (mm_guest_frames(mm)) {
+		if (!reclaim_drain(mm))
+			wait_event(&exit_waiters, !mm_guest_frames(mm) || lru_pages(&mm->lru));
+	}
 	mm_put(mm);
 }
 
@@ -195,6 +237,10 @@ void mm_subsystem_init(void)
 	objcache_init(&mm_cache, "mm", sizeof(struct mm));
 	region_init();
 	rmap_init();
+	wait_init(&exit_waiters);
+	page_lock_init();
+	swap_io_init();
+	swap_areas_init();
 	trap_set_fault_handler(hva_fault_handler);
 }
 
@@ -202,7 +248,7 @@ void mm_subsystem_init(void)
 
 int mm_charge(struct mm *mm, u64 pages)
 {
-	int err = res_counter_charge(&mm->counter, pages, NULL);
+	int err = mm_charge_wait(mm, pages);
 
 	if (!err)
 		atomic_add(&mm->nr_lent, pages);

@@ -42,7 +42,7 @@ struct swap_stream {
 	u64 next;    /* hva where the next window begins, going in @step */
 	s64 step;    /* PAGE_SIZE, -PAGE_SIZE; 0: no second fault yet */
 	u32 window;  /* pages */
-	u32 age;     /* when it was last used: which to forget */
+	u32 used;    /* when it was last used: which to forget */
 };
 #define SWAP_STREAMS 4
 
@@ -58,10 +58,11 @@ struct mm {
 	u64 nr_lent;              /* [a] of these, frames that others hold for this mm (mm_charge) */
 	u32 users, refs;          /* [a] */
 	u16 id;                   /* [o] its place in the table; what rmaps name */
+	u16 busy_pass;            /* the reclaim pass that found nothing to take here (reclaim.c) */
+	struct list all;          /* under the table's lock */
 	bool dead;                /* [mmap_lock] mm_exit has begun */
 	struct lru lru;           /* [pt_lock] its pages, in the order in which they may go */
 	struct swap_stream stream[SWAP_STREAMS]; /* [pt_lock] */
-	struct wait_queue emptied; /* mm_exit waits here for frames that a disk still has */
 	/* Statistics, in pages. Written under the PT lock, read by anybody */
 	u64 nr_tables, nr_anon, nr_zero_mapped, nr_swapped;
 	u64 faults, zero_faults, cow_faults;

@@ -3,9 +3,12 @@
 #pragma once
 
 #include "lib/atomic.h"
+#include "lib/blkdev.h"
 #include "mm/frame.h"
 #include "mm/mm.h"
 #include "mm/page.h"
+#include "mm/slot.h"
+#include "mm/swap.h"
 
 /* ---- buddy.c: the free frames, under the frame lock ----------------------------------------- */
 
@@ -69,7 +72,102 @@ void regions_free(struct mm *mm);
  * @out: NULL, or filled with a reference under the same hold of the PT lock */
 int must_check fault_in(struct mm *mm, u64 *entry, u64 at, unsigned int acc, struct mm_page *out);
 
+/* fault_map_frame - the new frame *@frame becomes what @entry, none or a swap entry, maps. => PT lock */
+void fault_map_frame(struct mm *mm, u64 *entry, u64 at, struct page **frame, struct mm_page *out);
+/* frame_prepare - a frame on @mm's account, which may first have to give others up. @flags: FRAME_ZERO.
+ * frame_unprepare - it is not needed. => no lock held, sleeps
+ * Return 0; -ENOMEM; -EINTR. */
+int must_check frame_prepare(struct mm *mm, struct page **frame, unsigned int flags);
+void frame_unprepare(struct mm *mm, struct page *frame);
+
 /* uaccess.c: what trap_set_fault_handler gets. */
 int hva_fault_handler(u64 va, u32 pfec);
+
+/* ---- swap ------------------------------------------------------------------------------------ */
+
+struct cluster {
+	u64 *words; /* [a] one page, made with the first slot that is given out here */
+	u32 used;   /* [a] slots that are not free */
+};
+
+enum swap_area_state { AREA_OFF, AREA_ON, AREA_GOING };
+
+/* An area in use. [l] ->lock; [o] between swap_add and swap_off. */
+struct swap_area {
+	u32 state;               /* [a] enum swap_area_state; slots are given out while AREA_ON */
+	struct blkdev *dev;      /* [o] */
+	u64 first_sector;        /* [o] */
+	int priority;            /* [o] */
+	u32 nr_slots, nr_clusters; /* [o] */
+	struct cluster *clusters; /* [o] */
+	struct spinlock lock;
+	u32 cluster, next;       /* [l] where the next run is looked for */
+	u32 used, bad;           /* [a] slots */
+};
+extern struct swap_area swap_areas[SWAP_AREAS];
+
+/* swap.c. swap_in - what a fault does when @entry holds a swap entry: the page comes back and is
+ * mapped. *@frame: one that the caller has prepared, used if the page must be copied.
+ * => no lock, sleeps
+ * Return 0; -EAGAIN: look at the PTE again; -ENOBUFS: the same, with a prepared frame; -EIO; and as
+ * mm_fault. */
+int must_check swap_in(struct mm *mm, u64 *entry, u64 at, unsigned int acc, struct page **frame,
+		       struct mm_page *out);
+/* swap_is_tight - slots are scarce: a page that came back gives up its own. */
+bool swap_is_tight(void);
+/* page_try_release - @p, with the caller's reference, has no mapping any more; if it is in the swap
+ * cache and no PTE names its slot, it leaves, unless somebody has it now, who will see the same. Drops the
+ * reference. => no lock */
+void page_try_release(struct page *p);
+
+/* swap_io.c: requests of up to SWAP_IO_PAGES pages on neighbouring slots. */
+#define SWAP_IO_PAGES 32
+
+struct swap_io {
+	struct blk_request rq;
+	struct blk_segment segments[SWAP_IO_PAGES];
+	struct page *pages[SWAP_IO_PAGES];
+	u32 nr;
+	struct list link;
+};
+
+void swap_io_init(void);
+void swap_areas_init(void);
+/* swap_read_pages, swap_write_pages - start the I/O of @nr pages, each to or from its ->slot, in the
+ * order of slots, neighbours in one request; return without waiting for its end.
+ *	read:  pages are locked, the end unlocks them, UPTODATE if it went well
+ *	write: pages are WRITEBACK, the request has a reference on each; the end clears WRITEBACK, after it
+ *	has set DIRTY again if it failed; then swap_harvest gets them
+ * => sleeps if too much is under way */
+void swap_read_pages(struct page **pages, u32 nr);
+void swap_write_pages(struct page **pages, u32 nr);
+/* swap_harvest - take pages whose write has ended out of memory, or put them back. Returns how many
+ * frames are free now. => thread context, no lock */
+u64 swap_harvest(void);
+/* swap_wait_write - wait until a write has ended that nobody has harvested. False: none is in flight. */
+bool swap_wait_write(void);
+/* swap_pages_in_flight - pages whose write has not ended. */
+u32 swap_pages_in_flight(void);
+extern struct wait_queue swap_ended; /* woken when a request ends */
+bool swap_has_harvest(void);
+
+/* reclaim.c. page_settle - the end of a write of @p, or of an attempt to take it: free it if nobody needs
+ * it any more, else back to its list. Drops the caller's reference. => page locked; unlocks it
+ * Return 1 if it went. */
+u32 page_settle(struct page *p, bool young);
+/* reclaim_drain - free what is on the lists of a dying mm. Returns how much. => mm_exit */
+u64 reclaim_drain(struct mm *mm);
+/* mm_charge_wait - charge @pages, reclaiming from the mm itself at its limit. => sleeps, no lock
+ * Return 0; -ENOMEM: nothing is left to take; -EINTR. */
+int must_check mm_charge_wait(struct mm *mm, u64 pages);
+
+/* mm.c. mm_next - the mm that follows @mm (NULL: the first) in the list of all, with a reference; drops
+ * that on @mm. */
+struct mm *mm_next(struct mm *mm);
+/* mm_wake_exit - something that an ending mm may wait for has happened. */
+void mm_wake_exit(void);
+void page_lock_init(void);
+
+extern struct swap_stats swap_counts; /* [a] */
 
 #define MM_MAX 1024 /* ids 1 .. MM_MAX - 1 */

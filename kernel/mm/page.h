@@ -135,6 +135,8 @@ static inline bool must_check page_freeze(struct page *p, u32 own)
 {
 	return atomic_cas(&p->refcount, &own, 0);
 }
+/* page_free_frozen - or the frame goes. */
+void page_free_frozen(struct page *p);
 static inline void page_thaw(struct page *p, u32 own)
 {
 	atomic_store(&p->refcount, own);

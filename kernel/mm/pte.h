@@ -18,6 +18,8 @@ typedef struct { u64 v; } pte_t;
 #define PTE_A    (1ul << 5)
 #define PTE_D    (1ul << 6)
 #define PTE_ZERO (1ul << 9) /* soft: maps the zero page; not counted, no rmap */
+#define PTE_SEEN (1ul << 10) /* soft: PTE_A was cleared without a flush */
+#define PTE_IN_TLB (PTE_A | PTE_SEEN) /* none of them: the processor has not cached it */
 #define PTE_NX   (1ul << 63)
 #define PTE_ADDR 0x000ffffffffff000ul
 

@@ -10,11 +10,6 @@ struct mm;
 /* reclaim_init - the reclaim thread; from now on frame_alloc reclaims. => after sched_init */
 void reclaim_init(void);
 
-/* reclaim_from_mm - make @mm's usage fall by about @want pages, because a charge of it was refused.
- * => thread context, sleeps, no lock held
- * Return how many frames went; 0: after full scans nothing can (N13). */
-u64 reclaim_from_mm(struct mm *mm, u64 want);
-
 /* mm_set_limit - at most @pages from now on (RES_UNLIMITED: none); brings usage below it now.
  * => sleeps. Return 0; -ENOMEM: the limit is set, but not all could be taken back. */
 int must_check mm_set_limit(struct mm *mm, u64 pages);

@@ -73,7 +73,20 @@ void rmap_add_new(struct page *p, const struct mm *mm, hva_t at)
 	       p->flags);
 	atomic_store_relaxed(&p->rmap, entry_make(mm, at.v));
 	atomic_store_relaxed(&p->mapcount, 1);
-	atomic_store_relaxed(&p->flags, p->flags | PG_ANON);
+	atomic_store_relaxed(&p->flags, p->flags | PG_ANON | PG_DIRTY | (u32)mm->id << PG_MM_SHIFT);
+}
+
+void rmap_set_hint(struct page *p, const struct mm *mm, hva_t at)
+{
+	atomic_store(&p->rmap, entry_make(mm, at.v));
+}
+
+bool rmap_hint(const struct page *p, const struct mm *mm, hva_t *at)
+{
+	u64 entry = atomic_load(&p->rmap);
+
+	*at = hva(entry & ENTRY_HVA);
+	return !page_test(p, PG_RMAP_CHAIN) && entry && entry >> 48 == mm->id;
 }
 
 /* chain_push - => hashed lock; @p has @count entries, at least one */
@@ -250,7 +263,7 @@ unsigned int rmap_count(const struct page *p)
 
 	spin_lock(l);
 	if (!page_test(p, PG_RMAP_CHAIN)) {
-		nr = p->rmap != 0;
+		nr = p->rmap != 0 && (p->mapcount || !page_test(p, PG_SWAPCACHE)); /* or a hint */
 	} else {
 		for (struct rmap_node *node = chain_of(p); node; node = node->next)
 			for (u32 i = 0; i < NODE_ENTRIES; i++)

@@ -29,6 +29,11 @@ void rmap_add_new(struct page *p, const struct mm *mm, hva_t at);
 /* rmap_remove - the opposite. => PT lock; the entry exists (CHECK) */
 void rmap_remove(struct page *p, const struct mm *mm, hva_t at);
 
+/* rmap_set_hint - @p has no mapping, but belongs at @at: kept while it is in the swap cache.
+ * rmap_hint - that, of a page without mapping, or the mapping of a page that has one; false: neither. */
+void rmap_set_hint(struct page *p, const struct mm *mm, hva_t at);
+bool rmap_hint(const struct page *p, const struct mm *mm, hva_t *at);
+
 /* rmap_for_each - call @fn for each mapping, with the mm held. Mappings may come and go meanwhile:
  * one that stays is visited, now and then twice; one that has just gone may still be; @fn looks at
  * the PTE. Nonzero from @fn ends the walk and is returned.

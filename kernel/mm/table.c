@@ -32,7 +32,7 @@ static u64 stash_get(struct pt_pages *pages)
 
 static struct page *table_alloc(struct mm *mm)
 {
-	if (res_counter_charge(&mm->counter, 1, NULL))
+	if (mm_charge_wait(mm, 1))
 		return NULL;
 
 	struct page *p = frame_alloc(FRAME_TABLE, FRAME_ZERO);

@@ -11,13 +11,14 @@
 #include "mm/rmap.h"
 
 #define ZAP_BATCH 64      /* frames taken per hold of the PT lock */
+#define ZAP_SWAPPED 512   /* swap entries, the same */
 #define ZAP_SPAN  MIB(32) /* hva looked at per hold of the PT lock */
 
 struct zap {
 	struct mm *mm;
 	u64 next;                   /* how far it came */
 	u64 flush_start, flush_end; /* what must be flushed */
-	u32 nr;
+	u32 nr, nr_swapped;
 	struct page *page[ZAP_BATCH];
 };
 
@@ -36,6 +37,18 @@ static void flush_add(struct zap *z, u64 va)
 	z->flush_end = va + PAGE_SIZE;
 }
 
+/* zap_swap - one PTE less names the slot; a page that nobody needs any more leaves the cache. */
+static int zap_swap(struct zap *z, slot_t s)
+{
+	struct page *p = slot_page(s);
+
+	z->mm->nr_swapped--;
+	(void)slot_put(s);
+	if (p)
+		z->page[z->nr++] = p;
+	return z->nr == ZAP_BATCH || ++z->nr_swapped == ZAP_SWAPPED;
+}
+
 /* zap_one - => PT lock */
 static int zap_one(void *ctx, u64 va, int level, u64 *entry)
 {
@@ -44,6 +57,8 @@ static int zap_one(void *ctx, u64 va, int level, u64 *entry)
 
 	CHECK(level == 1, "mm %u: a leaf of level %d at %#lx", z->mm->id, level, va);
 	z->next = va + PAGE_SIZE;
+	if (pte_is_swap(old))
+		return zap_swap(z, pte_slot(old));
 	if (pte_is_zero(old)) {
 		z->mm->nr_zero_mapped--;
 		if (old.v & PTE_A) /* else no TLB has it: I4 of fault.c */
@@ -52,10 +67,13 @@ static int zap_one(void *ctx, u64 va, int level, u64 *entry)
 	}
 
 	struct page *p = pfn_to_page(pte_pfn(old));
-	flush_add(z, va);
+	if (old.v & PTE_IN_TLB)
+		flush_add(z, va);
 	if (old.v & PTE_D)
 		mm_mark_dirty(pte_pfn(old));
 	rmap_remove(p, z->mm, hva(va));
+	if (!page_test(p, PG_SWAPCACHE) && page_mm_id(p) == z->mm->id)
+		lru_del(&z->mm->lru, p);
 	z->mm->nr_anon--;
 	z->page[z->nr++] = p;
 	return z->nr == ZAP_BATCH;
@@ -73,9 +91,7 @@ static u64 zap_some(struct mm *mm, u64 at, u64 end)
 	spin_unlock(&mm->pt_lock);
 
 	for (u32 i = 0; i < z.nr; i++)
-		page_put(z.page[i]);
-	if (z.nr && !mutant("uncharge_lost"))
-		res_counter_uncharge(&mm->counter, z.nr);
+		page_try_release(z.page[i]);
 	return full ? z.next : end;
 }
 

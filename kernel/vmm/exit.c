@@ -92,10 +92,11 @@ static void exit_wrmsr(struct vcpu *v)
  * -ENOSYS.
  *	0 version
  *	1 progress: done, of, pages written, pages verified, mismatches: for the meter
- *	2 watch: count refaults of every rdx-th page of the gpa [rbx, rcx): STAT refaults_watched */
-enum { HYPERCALL_VERSION, HYPERCALL_PROGRESS, HYPERCALL_WATCH };
+ *	2 watch: count refaults of every rdx-th page of the gpa [rbx, rcx): STAT refaults_watched
+ *	3 watched: rbx becomes the refaults of watched pages, rcx those of all, since the watch */
+enum { HYPERCALL_VERSION, HYPERCALL_PROGRESS, HYPERCALL_WATCH, HYPERCALL_WATCHED };
 
-static u64 answer(struct vm *vm, const u64 *regs)
+static u64 answer(struct vm *vm, u64 *regs)
 {
 	switch (regs[REG_RAX]) {
 	case HYPERCALL_VERSION:
@@ -108,6 +109,10 @@ static u64 answer(struct vm *vm, const u64 *regs)
 		vm->watch = (struct vm_watch){.start = regs[REG_RBX] >> PAGE_SHIFT,
 					      .end = regs[REG_RCX] >> PAGE_SHIFT,
 					      .stride = regs[REG_RDX]};
+		return 0;
+	case HYPERCALL_WATCHED:
+		regs[REG_RBX] = vm->watch.refaults;
+		regs[REG_RCX] = vm->watch.all_refaults;
 		return 0;
 	default:
 		return (u64)-ENOSYS;

@@ -460,9 +460,10 @@ void vm_print_summary(struct vm *vm, const char *status_word)
 	const struct mm *mm = vm->mm;
 
 	printk("SUMMARY vm=%s engine=%s status=%s code=%u reason=%s mem_kib=%lu resident_kib=%lu "
-	       "resident_max_kib=%lu faults=%lu swapin=0 swapout=0 zero=%lu\n",
+	       "resident_max_kib=%lu faults=%lu swapin=%lu swapout=%lu zero=%lu\n",
 	       vm->config.name, hvm->tdp_name, status_word, vm->code, vm->reason,
-	       vm->config.mem_bytes >> 10, mm->counter.usage * 4, res_counter_max(&mm->counter) * 4, mm->faults,
+	       vm->config.mem_bytes >> 10, mm->counter.usage * 4, res_counter_max(&mm->counter) * 4,
+	       mm->faults, mm->swapins, mm->swapouts,
 	       mm->nr_zero_mapped);
 }
 

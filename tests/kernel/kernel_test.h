@@ -22,7 +22,7 @@ struct kernel_suite {
 
 /* KERNEL_SUITE(cpu, test_cpu) - at file level: makes the suite known; the linker collects them. */
 #define KERNEL_SUITE(name, fn) \
-	static const struct kernel_suite suite_##name used aligned(8) \
+	static const struct kernel_suite suite_##name keep_symbol aligned(8) \
 		__attribute__((section(".kernel_suites"))) = {#name, fn}
 
 /* kernel_test_run - run the suite @name, or "all". => thread context

@@ -52,7 +52,7 @@ KERNEL_SUITE(panic_null, panic_null);
 
 static void panic_rank(void)
 {
-	static struct spinlock low = SPINLOCK_INIT(RANK_LRU), high = SPINLOCK_INIT(RANK_FRAMES);
+	static struct spinlock low = SPINLOCK_INIT(RANK_SWAP), high = SPINLOCK_INIT(RANK_FRAMES);
 
 	spin_lock(&high);
 	report(spin_trylock(&low), "a lock may be tried against the order");

@@ -1,0 +1,697 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Reclaim: how a page leaves memory. A batch of up to 32 pages of one mm goes through it together:
+ *
+ *	isolate   the policy's candidates leave their list, locked, with a reference      PT lock
+ *	age       young in the primary PTE or in any secondary MMU: kept (rule 6)
+ *	slot      one for each page that has none, in a run
+ *	unmap     neighbours in one bracket: sptes go, PTEs become swap entries (rule 8)  mmap_lock
+ *	flush     once for the batch (rule 9)
+ *	freeze    nobody else holds it (rule 10); then
+ *	             not dirty, slot valid  -> the frame is free
+ *	             same-filled            -> the slot notes what with; the frame is free
+ *	             else                   -> thawed, under writeback, written beside its neighbours
+ *	settle    when the write has ended: frozen again, still clean? -> the frame is free
+ *
+ * A refault at any moment after the unmapping finds the page in the swap cache and waits for its lock,
+ * which is held until the flush: so it may even copy the page (rule 5).
+ *
+ * Who reclaims: the reclaim thread, between the watermarks, from the mm that holds most; a thread that
+ * finds no frame at all, likewise; a thread whose mm is at its limit, from that mm. As shares are equal,
+ * who holds most is furthest above its share, and pays first.
+ *
+ * Invariants
+ *  I1. A page is isolated by one thread: PG_LRU has fallen, and it holds the page lock.
+ *  I2. A PTE that was exchanged is a swap entry or again what it was, bit for bit, before the PT lock is
+ *      dropped; range_end follows range_start on every way.
+ *  I3. Dirty is cleared under the freeze, before the write is submitted (rule 11).
+ *
+ * Locking: reclaim comes against the lock order, so it only tries: page locks, and the mm's mmap_lock. It
+ * sleeps for requests to the disk with no lock held.
+ *
+ * Not here: which page (policy_*.c), requests (swap_io.c), the way back (swap.c). */
+#include "lib/check.h"
+#include "lib/errno.h"
+#include "lib/mutant.h"
+#include "mm/mm_internal.h"
+#include "mm/reclaim.h"
+#include "mm/rmap.h"
+#include "sched/thread.h"
+
+#define BATCH 32
+/* References that reclaim itself has on a page: isolation; and the swap cache's. */
+#define OWN_ISOLATED 1u
+#define OWN_CACHED   2u
+
+struct batch {
+	struct mm *mm;
+	u32 nr;                  /* pages isolated */
+	struct page *page[BATCH];
+	u64 at[BATCH];           /* hva */
+	bool young[BATCH];
+	u64 flush_start, flush_end; /* what the processors may have cached of it */
+	bool unmapped;           /* a subscriber owes a flush */
+};
+
+static struct reclaim_stats counts; /* [a] */
+
+void reclaim_stats(struct reclaim_stats *s)
+{
+	*s = counts;
+}
+
+/* ---- isolate ------------------------------------------------------------------------------------- */
+
+/* batch_add - => PT lock; @p is off its list */
+static bool batch_add(struct batch *b, struct page *p)
+{
+	hva_t at;
+
+	if (page_test(p, PG_WRITEBACK) || !rmap_hint(p, b->mm, &at) || !page_trylock(p))
+		return false;
+	page_get(p); /* the list's pages are mapped or in the swap cache: somebody has one */
+	b->page[b->nr] = p;
+	b->young[b->nr] = false;
+	b->at[b->nr++] = at.v;
+	return true;
+}
+
+static void isolate(struct batch *b, u32 want)
+{
+	struct lru *l = &b->mm->lru;
+	const struct reclaim_policy *policy = reclaim_policy();
+	u32 busy = 0;
+
+	spin_lock(&b->mm->pt_lock);
+	while (b->nr < want && busy < BATCH) {
+		struct page *p = policy->next(l);
+
+		if (!p)
+			break;
+		if (!batch_add(b, p)) {
+			policy->keep(l, p, false);
+			busy++;
+		}
+	}
+	spin_unlock(&b->mm->pt_lock);
+	counts.scanned += b->nr + busy;
+	counts.busy += busy;
+}
+
+/* batch_sort - by address, so that neighbours share a bracket and get neighbouring slots. */
+static void batch_sort(struct batch *b)
+{
+	for (u32 i = 1; i < b->nr; i++) {
+		struct page *p = b->page[i];
+		u64 at = b->at[i];
+		u32 j = i;
+
+		for (; j > 0 && b->at[j - 1] > at; j--) {
+			b->page[j] = b->page[j - 1];
+			b->at[j] = b->at[j - 1];
+		}
+		b->page[j] = p;
+		b->at[j] = at;
+	}
+}
+
+/* batch_drop - the @i-th page leaves the batch; its place is closed. */
+static void batch_drop(struct batch *b, u32 i)
+{
+	b->nr--;
+	for (; i < b->nr; i++) {
+		b->page[i] = b->page[i + 1];
+		b->at[i] = b->at[i + 1];
+	}
+}
+
+/* ---- age ----------------------------------------------------------------------------------------- */
+
+/* pte_young - was it used by hva? The bit is cleared without a flush: a TLB that holds it does not set it
+ * again, so the next look may miss a use, and PTE_SEEN remembers that there may be one. */
+static bool pte_young(u64 *entry)
+{
+	u64 pte = atomic_load(entry);
+
+	while ((pte & PTE_P) && (pte & PTE_A))
+		if (atomic_cas(entry, &pte, (pte & ~PTE_A) | PTE_SEEN))
+			return true;
+	return false;
+}
+
+static bool page_young(struct mm *mm, u64 at)
+{
+	bool young = notifier_young(&mm->notifiers, mm, at, at + PAGE_SIZE, YOUNG_CLEAR);
+
+	return pte_young(mm_entry(mm, at)) || young;
+}
+
+/* age - who was used since the last look stays (rule 6), and who has a reference that reclaim does not
+ * know: tested once more when it counts. */
+static void age(struct batch *b)
+{
+	bool blind = reclaim_policy()->blind;
+
+	for (u32 i = 0; i < b->nr;) {
+		struct page *p = b->page[i];
+		u32 own = page_test(p, PG_SWAPCACHE) ? OWN_CACHED : OWN_ISOLATED;
+		bool busy = atomic_load(&p->refcount) != atomic_load(&p->mapcount) + own;
+		bool young = !busy && p->mapcount && !blind && page_young(b->mm, b->at[i]);
+
+		if (!busy && !young) {
+			i++;
+			continue;
+		}
+		counts.young += young;
+		counts.busy += busy;
+		batch_drop(b, i);
+		page_settle(p, young);
+	}
+}
+
+/* ---- slot ---------------------------------------------------------------------------------------- */
+
+/* give_slots - a slot for each page that has none; without one it cannot go. Returns a bit for each page
+ * that got one. */
+static u32 give_slots(struct batch *b)
+{
+	struct page *need[BATCH];
+	u32 nr = 0, done = 0, got, fresh = 0;
+
+	for (u32 i = 0; i < b->nr; i++)
+		if (!page_test(b->page[i], PG_SWAPCACHE))
+			need[nr++] = b->page[i];
+	while (done < nr && (got = slots_alloc(need + done, nr - done)))
+		done += got;
+	for (u32 i = 0, n = 0; i < b->nr;) {
+		struct page *p = b->page[i];
+
+		if (n < nr && p == need[n] && n++ >= done) {
+			batch_drop(b, i);
+			page_settle(p, false);
+			continue;
+		}
+		if (n && p == need[n - 1])
+			fresh |= 1u << i;
+		i++;
+	}
+	return fresh;
+}
+
+/* ---- unmap --------------------------------------------------------------------------------------- */
+
+/* unmap_one - the two tests of rule 8 round the exchange. => PT lock, in a bracket; @p is cached */
+static void unmap_one(struct batch *b, struct page *p, u64 at)
+{
+	struct mm *mm = b->mm;
+	u64 *entry = mm_entry(mm, at);
+	u32 mapped = atomic_load(&p->mapcount);
+
+	if (mapped != 1 || atomic_load(&p->refcount) != mapped + OWN_CACHED)
+		return;
+	race_point("reclaim.before_exchange");
+	pte_t old = {atomic_xchg(entry, 0)};
+	race_point("reclaim.after_exchange");
+	bool foreign = atomic_load(&p->refcount) != mapped + OWN_CACHED && !mutant("unmap_one_test");
+	if (!pte_present(old) || pte_pfn(old).v != page_to_pfn(p).v || foreign) {
+		atomic_store(entry, old.v); /* I2 */
+		return;
+	}
+	if (old.v & PTE_IN_TLB) {
+		b->flush_start = MIN(b->flush_start, at);
+		b->flush_end = MAX(b->flush_end, at + PAGE_SIZE);
+	}
+	if ((old.v & PTE_D) && !mutant("unmap_drops_dirty"))
+		page_set(p, PG_DIRTY);
+	slot_get((slot_t){p->slot});
+	rmap_remove(p, mm, hva(at));
+	rmap_set_hint(p, mm, hva(at));
+	atomic_store(entry, pte_of_slot((slot_t){p->slot}).v);
+	atomic_sub(&p->refcount, 1);
+	mm->nr_anon--;
+	mm->nr_swapped++;
+	mm->swapouts++;
+	b->unmapped = true;
+}
+
+/* unmap_run - pages [@from, @to) of the batch, which are neighbours, in one bracket. */
+static void unmap_run(struct batch *b, u32 from, u32 to)
+{
+	struct mm *mm = b->mm;
+	struct mm_event ev = {
+		.mm = mm,
+		.start = b->at[from],
+		.end = b->at[to - 1] + PAGE_SIZE,
+		.reason = MM_EVENT_RECLAIM,
+		.may_sleep = false,
+		.flush_later = true,
+	};
+
+	if (notifier_range_start(&mm->notifiers, &ev))
+		return; /* rule 20: another victim */
+	b->unmapped = true;
+	for (u32 i = from; i < to; i++)
+		notifier_invalidate_page(&mm->notifiers, mm, b->at[i]);
+	spin_lock(&mm->pt_lock);
+	for (u32 i = from; i < to; i++)
+		unmap_one(b, b->page[i], b->at[i]);
+	spin_unlock(&mm->pt_lock);
+	notifier_range_end(&mm->notifiers, &ev);
+}
+
+static void unmap(struct batch *b)
+{
+	for (u32 from = 0, to; from < b->nr; from = to) {
+		to = from + 1;
+		if (atomic_load(&b->page[from]->mapcount) == 0)
+			continue;
+		while (to < b->nr && b->at[to] == b->at[to - 1] + PAGE_SIZE &&
+		       atomic_load(&b->page[to]->mapcount))
+			to++;
+		unmap_run(b, from, to);
+	}
+}
+
+/* flush - rule 9: every processor and every subscriber, once. Until then the pages stay locked, so nobody
+ * relies on their contents (rule 5). => mmap_lock still held */
+static void flush(struct batch *b)
+{
+	struct mm *mm = b->mm;
+
+	counts.batches++;
+	if (mutant("unlock_before_flush"))
+		for (u32 i = 0; i < b->nr; i++)
+			page_unlock(b->page[i]);
+	race_point("reclaim.before_flush");
+	if (!mutant("batch_no_flush")) {
+		notifier_flush(&mm->notifiers, mm);
+		if (b->flush_end)
+			space_flush(&mm->space, b->flush_start, b->flush_end);
+	}
+	if (mutant("unlock_before_flush"))
+		for (u32 i = 0; i < b->nr; i++)
+			page_lock(b->page[i]);
+}
+
+/* ---- freeze, and what then ----------------------------------------------------------------------- */
+
+static bool same_filled(const struct page *p, u32 *fill)
+{
+	const u32 *word = page_to_virt(p);
+
+	for (u32 i = 1; i < PAGE_SIZE / sizeof(u32); i++)
+		if (word[i] != word[0])
+			return false;
+	*fill = word[0];
+	return true;
+}
+
+enum fate { FATE_KEEP, FATE_FREE, FATE_WRITE };
+
+/* page_judge - @p, unmapped and flushed: free it, if its contents are safe or nobody's.
+ * => page locked; the caller's reference and the cache's are all that reclaim knows
+ * Return FATE_FREE: it has gone; FATE_WRITE: it is clean now, and must be written; FATE_KEEP. */
+static enum fate page_judge(struct page *p, bool may_write)
+{
+	struct mm *mm = mm_by_id(page_mm_id(p));
+	enum fate fate = FATE_KEEP;
+	u32 fill;
+
+	if (atomic_load(&p->mapcount) || page_test(p, PG_WRITEBACK))
+		return FATE_KEEP;
+	preempt_disable(); /* who meets a frozen page spins */
+	if (!page_freeze(p, OWN_CACHED) && !mutant("free_without_freeze"))
+		goto out;
+	race_point("reclaim.frozen");
+	bool dirty = page_test(p, PG_DIRTY) && !mutant("redirtied_is_clean");
+	if (slot_read((slot_t){p->slot}).count == 0) {
+		slot_remove(p, 0, 0);
+		fate = FATE_FREE;
+	} else if (!page_test(p, PG_UPTODATE) || !dirty) {
+		slot_remove(p, 0, ++mm->lru.evictions);
+		swap_counts.clean_drops += may_write;
+		fate = FATE_FREE;
+	} else if (may_write && same_filled(p, &fill)) {
+		mm->lru.evictions++;
+		slot_remove(p, SLOT_SAME, fill);
+		atomic_add(&swap_counts.same_out, 1);
+		fate = FATE_FREE;
+	} else {
+		if (may_write) {
+			page_clear(p, PG_DIRTY); /* I3 */
+			fate = FATE_WRITE;
+		}
+		page_thaw(p, OWN_CACHED);
+	}
+out:
+	preempt_enable();
+	if (fate == FATE_FREE) {
+		page_free_frozen(p);
+		atomic_add(&counts.reclaimed, 1);
+	}
+	return fate;
+}
+
+u32 page_settle(struct page *p, bool young)
+{
+	struct mm *mm = mm_by_id(page_mm_id(p));
+	bool dead = READ_ONCE(mm->dead);
+
+	if (page_test(p, PG_SWAPCACHE) && !young && page_judge(p, false) == FATE_FREE)
+		return 1;
+	spin_lock(&mm->pt_lock);
+	if (atomic_load(&p->mapcount) || page_test(p, PG_SWAPCACHE))
+		reclaim_policy()->keep(&mm->lru, p, young);
+	spin_unlock(&mm->pt_lock);
+	page_unlock(p);
+	page_put(p);
+	if (dead)
+		mm_wake_exit();
+	return 0;
+}
+
+/* ---- write --------------------------------------------------------------------------------------- */
+
+/* slot_change - @p is dirty and its slot an old one, perhaps a bad one: it has got @s instead, in a run
+ * with its neighbours, if its PTE is the only one that names the old slot. @was: the old slot.
+ * => page locked. Return false: it has its old slot still. */
+static bool slot_change(struct mm *mm, struct page *p, u64 at, slot_t was)
+{
+	slot_t now = {p->slot}, leaves = now;
+	u64 *entry = mm_entry(mm, at);
+
+	spin_lock(&mm->pt_lock);
+	if (pte_read(entry).v == pte_of_slot(was).v && slot_read(was).count == 1) {
+		slot_get(now);
+		atomic_store(entry, pte_of_slot(now).v);
+		(void)slot_put(was);
+		leaves = was;
+	}
+	spin_unlock(&mm->pt_lock);
+	p->slot = leaves.v;
+	slot_remove(p, 0, 0);
+	p->slot = leaves.v == was.v ? now.v : was.v;
+	page_set(p, PG_SWAPCACHE | PG_UPTODATE);
+	atomic_sub(&p->refcount, 1); /* of two slots, for a moment */
+	return leaves.v == was.v;
+}
+
+/* write_out - pages that page_judge wants written. Those of old slots are moved to new ones first, so that
+ * what leaves together lies together; a bad slot must be left. */
+static void write_out(struct batch *b, struct page **pages, const u64 *at, u32 nr, u32 nr_fresh)
+{
+	slot_t was[BATCH];
+	u32 done = nr_fresh, got, ready = nr_fresh;
+
+	for (u32 i = nr_fresh; i < nr; i++)
+		was[i] = (slot_t){pages[i]->slot};
+	while (done < nr && (got = slots_alloc(pages + done, nr - done))) {
+		for (; got; got--, done++)
+			(void)slot_change(b->mm, pages[done], at[done], was[done]);
+	}
+	for (u32 i = nr_fresh; i < nr; i++) {
+		if (slot_read((slot_t){pages[i]->slot}).flags & SLOT_BAD) {
+			page_set(pages[i], PG_DIRTY);
+			page_settle(pages[i], true);
+		} else {
+			pages[ready++] = pages[i];
+		}
+	}
+	for (u32 i = 0; i < ready; i++) {
+		page_set(pages[i], PG_WRITEBACK);
+		page_unlock(pages[i]);
+	}
+	swap_write_pages(pages, ready);
+}
+
+/* dispose - judge the pages of the batch. @fresh: a bit for each whose slot is a new one. Returns how many
+ * went or are on their way. */
+static u32 dispose(struct batch *b, u32 fresh)
+{
+	struct page *pages[BATCH];
+	u64 at[BATCH];
+	u32 nr = 0, nr_fresh = 0, gone = 0;
+
+	/* The fresh ones first: they lie in a run already. */
+	for (u32 pass = 0; pass < 2; pass++) {
+		for (u32 i = 0; i < b->nr; i++) {
+			if ((fresh >> i & 1) == pass)
+				continue;
+			switch (page_judge(b->page[i], true)) {
+			case FATE_FREE:
+				gone++;
+				break;
+			case FATE_KEEP:
+				page_settle(b->page[i], true);
+				break;
+			case FATE_WRITE:
+				at[nr] = b->at[i];
+				pages[nr++] = b->page[i];
+			}
+		}
+		if (pass == 0)
+			nr_fresh = nr;
+	}
+	if (nr)
+		write_out(b, pages, at, nr, nr_fresh);
+	return gone + nr;
+}
+
+/* ---- a batch ------------------------------------------------------------------------------------- */
+
+/* batch_run - what was isolated goes as far as it can. Returns how many went or are on their way. */
+static u32 batch_run(struct batch *b)
+{
+	u32 fresh = 0;
+
+	if (!rwsem_read_trylock(&b->mm->mmap_lock)) {
+		while (b->nr)
+			page_settle(b->page[--b->nr], false);
+		thread_yield(); /* who has it may need this CPU */
+		return 0;
+	}
+	age(b);
+	batch_sort(b);
+	if (b->nr) {
+		fresh = give_slots(b);
+		unmap(b);
+	}
+	if (b->unmapped)
+		flush(b);
+	rwsem_read_unlock(&b->mm->mmap_lock);
+	return dispose(b, fresh);
+}
+
+/* shrink - one batch of @mm. *@looked: how many candidates there were. Returns how many pages went or are
+ * on their way. => @mm is held */
+static u32 shrink(struct mm *mm, u32 want, u32 *looked)
+{
+	struct batch b = {.mm = mm, .flush_start = ~0ull};
+	u64 before = counts.scanned;
+
+	isolate(&b, MIN(want, (u32)BATCH));
+	*looked = (u32)(counts.scanned - before);
+	return b.nr ? batch_run(&b) : 0;
+}
+
+u64 reclaim_drain(struct mm *mm)
+{
+	u32 looked;
+
+	return swap_harvest() + shrink(mm, BATCH, &looked);
+}
+
+/* ---- who asks ------------------------------------------------------------------------------------ */
+
+#define FULL_SCANS 3           /* without a frame: nothing can go (N13) */
+#define IN_FLIGHT_ENOUGH 64    /* pages being written: wait for them before more are taken */
+
+static bool reclaim_is_possible(void)
+{
+	return READ_ONCE(swap_counts.pages) != 0;
+}
+
+/* charge_fits - would @mm and those above it take @want pages more? */
+static bool charge_fits(const struct mm *mm, u64 want)
+{
+	for (const struct res_counter *c = &mm->counter; c; c = c->parent)
+		if (atomic_load(&c->usage) + want > atomic_load_relaxed(&c->limit))
+			return false;
+	return true;
+}
+
+/* wait_or_give_up - nothing could be taken. Return false after full scans of @pages without a write that
+ * may still end well. */
+static bool wait_or_give_up(u64 *misses, u32 looked, u64 pages)
+{
+	if (swap_wait_write()) {
+		(void)swap_harvest();
+		return true;
+	}
+	*misses += looked + 1;
+	if (looked == 0)
+		thread_yield(); /* others have isolated what there is */
+	return *misses <= FULL_SCANS * (pages + BATCH);
+}
+
+/* reclaim_to_fit - Return 0; -ENOMEM: nothing can go; -EINTR. */
+static int reclaim_to_fit(struct mm *mm, u64 want)
+{
+	u64 misses = 0;
+
+	atomic_add(&counts.direct, 1);
+	for (;;) {
+		u32 looked, gone;
+
+		(void)swap_harvest();
+		if (charge_fits(mm, want))
+			return 0;
+		if (thread_killed())
+			return trace(-EINTR);
+		if (!reclaim_is_possible())
+			return trace(-ENOMEM);
+		if (swap_pages_in_flight() >= IN_FLIGHT_ENOUGH && swap_wait_write())
+			continue;
+		gone = shrink(mm, BATCH, &looked);
+		if (gone)
+			misses = 0;
+		else if (!wait_or_give_up(&misses, looked, lru_pages(&mm->lru)))
+			return trace(-ENOMEM);
+	}
+}
+
+int mm_charge_wait(struct mm *mm, u64 pages)
+{
+	int err;
+
+	while ((err = res_counter_charge(&mm->counter, pages, NULL))) {
+		err = reclaim_to_fit(mm, pages);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+int mm_set_limit(struct mm *mm, u64 pages)
+{
+	atomic_store(&mm->counter.limit, pages);
+	return charge_fits(mm, 0) ? 0 : reclaim_to_fit(mm, 0);
+}
+
+/* mm_largest - who holds most, of those that this pass has not found busy; with a reference. *@pages: all
+ * that there is to take. */
+static struct mm *mm_largest(u16 pass, u64 *pages)
+{
+	struct mm *best = NULL;
+
+	*pages = 0;
+	for (struct mm *mm = mm_next(NULL); mm; mm = mm_next(mm)) {
+		*pages += lru_pages(&mm->lru);
+		if (mm->busy_pass == pass || (best && lru_pages(&best->lru) >= lru_pages(&mm->lru)))
+			continue;
+		if (best)
+			mm_put(best);
+		best = mm;
+		atomic_add(&mm->refs, 1);
+	}
+	return best;
+}
+
+/* shrink_largest - one batch from whoever holds most. Where nothing could be taken, the others are asked
+ * before that mm is again. */
+static u32 shrink_largest(u32 *looked, u64 *pages)
+{
+	static u16 pass = 1; /* [a] */
+	struct mm *mm = mm_largest(atomic_load_relaxed(&pass), pages);
+	u32 gone;
+
+	*looked = 0;
+	if (!mm) {
+		atomic_add(&pass, 1);
+		return 0;
+	}
+	gone = shrink(mm, BATCH, looked);
+	if (!gone)
+		mm->busy_pass = atomic_load_relaxed(&pass);
+	mm_put(mm);
+	return gone;
+}
+
+/* reclaim_direct - somebody found no frame. Returns 0 if there is none to be had. */
+static u64 reclaim_direct(void)
+{
+	u64 misses = 0, pages;
+
+	if (!reclaim_is_possible())
+		return 0;
+	atomic_add(&counts.direct, 1);
+	for (;;) {
+		u32 looked, gone = 0;
+
+		if (swap_harvest() || thread_killed())
+			return 1;
+		if (swap_pages_in_flight() >= IN_FLIGHT_ENOUGH && swap_wait_write())
+			continue;
+		u64 before = atomic_load(&counts.reclaimed);
+		gone = shrink_largest(&looked, &pages);
+		if (atomic_load(&counts.reclaimed) != before)
+			return 1;
+		if (gone)
+			misses = 0;
+		else if (!wait_or_give_up(&misses, looked, pages))
+			return 0;
+	}
+}
+
+/* ---- the reclaim thread -------------------------------------------------------------------------- */
+
+static u32 wanted; /* [a] */
+
+static void reclaim_wake(void)
+{
+	if (!reclaim_is_possible() || atomic_load_relaxed(&wanted))
+		return;
+	atomic_store(&wanted, 1);
+	wait_wake_all(&swap_ended);
+}
+
+/* reclaim_up - until enough is free or on its way. */
+static void reclaim_up(void)
+{
+	u64 misses = 0, pages, missing;
+
+	while (reclaim_is_possible() && (missing = frame_missing())) {
+		u32 looked;
+
+		(void)swap_harvest();
+		if (swap_pages_in_flight() >= missing)
+			return; /* their end wakes us */
+		if (shrink_largest(&looked, &pages)) {
+			misses = 0;
+			continue;
+		}
+		misses += looked + 1;
+		if (looked == 0 || misses > FULL_SCANS * (pages + BATCH))
+			return; /* who needs a frame looks again for himself */
+	}
+}
+
+static void reclaim_loop(unused void *arg)
+{
+	for (;;) {
+		wait_event(&swap_ended, atomic_load(&wanted) || swap_has_harvest());
+		atomic_store(&wanted, 0);
+		(void)swap_harvest();
+		reclaim_up();
+	}
+}
+
+void reclaim_init(void)
+{
+	static const struct frame_reclaimer reclaimer = {.wake = reclaim_wake, .direct = reclaim_direct};
+	static struct thread thread;
+	int err = thread_create(&thread, "reclaim", reclaim_loop, NULL, NULL);
+
+	CHECK(err == 0, "no memory for the reclaim thread: %d", err);
+	thread_start(&thread);
+	frame_set_reclaimer(&reclaimer);
+}
