@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* ACPI tables. A table, once found, is a `struct table`: bytes and a length that were mapped and
- * summed. All further reading goes through get8..get64, which answer 0 outside of it: so no offset,
+ * summed. All further reading goes through get, which answers 0 outside of it: so no offset,
  * whatever the firmware wrote, leads out of what was checked.
  *
  * Source: ACPI Specification 6.5, "ACPI Software Programming Model" (tables), "ACPI Machine
@@ -32,25 +32,9 @@ static u64 get(const struct table *t, u32 offset, u32 bytes)
 	return v;
 }
 
-static u8 get8(const struct table *t, u32 offset)
-{
-	return (u8)get(t, offset, 1);
-}
-
-static u16 get16(const struct table *t, u32 offset)
-{
-	return (u16)get(t, offset, 2);
-}
-
-static u32 get32(const struct table *t, u32 offset)
-{
-	return (u32)get(t, offset, 4);
-}
-
-static u64 get64(const struct table *t, u32 offset)
-{
-	return get(t, offset, 8);
-}
+static u8 get8(const struct table *t, u32 offset) { return get(t, offset, 1); }
+static u32 get32(const struct table *t, u32 offset) { return get(t, offset, 4); }
+static u64 get64(const struct table *t, u32 offset) { return get(t, offset, 8); }
 
 static bool has_signature(const struct table *t, const char *signature)
 {
@@ -68,45 +52,36 @@ static bool sums_to_zero(const u8 *p, size_t n)
 
 /* ---- finding tables ------------------------------------------------------------------------ */
 
-static char printable(u8 byte)
+/* Say why the table at @phys, with @header if that can be read, is not used. */
+static bool left_out(u64 phys, const u8 *header, const char *why)
 {
-	return byte >= ' ' && byte < 127 ? (char)byte : '?';
+	char name[5] = "";
+
+	for (int i = 0; header && i < 4; i++)
+		name[i] = header[i] >= ' ' && header[i] < 127 ? (char)header[i] : '?';
+	printk("acpi: table %s%sat %#lx %s, left out\n", name, header ? " " : "", phys, why);
+	return false;
 }
 
 /* Map the table at @phys and check its sum. False, with a line: it is damaged. */
 static bool table_open(acpi_map_fn map, u64 phys, struct table *t)
 {
-	const char *why;
-	const u8 *p;
+	const u8 *p = phys && phys <= UINT64_MAX - MAX_TABLE_BYTES ? map(phys, HEADER_BYTES) : NULL;
 	u32 len;
 
 	*t = (struct table){0};
-	p = phys && phys <= UINT64_MAX - MAX_TABLE_BYTES ? map(phys, HEADER_BYTES) : NULL;
-	if (!p) {
-		printk("acpi: table at %#llx is out of reach\n", (unsigned long long)phys);
-		return false;
-	}
+	if (!p)
+		return left_out(phys, p, "is out of reach");
 	memcpy(&len, p + 4, 4);
-	why = "has a bad length";
 	if (len < HEADER_BYTES || len > MAX_TABLE_BYTES)
-		goto out_damaged;
-	why = "is out of reach";
+		return left_out(phys, p, "has a bad length");
 	p = map(phys, len);
 	if (!p)
-		goto out_unmapped;
-	why = "has a bad checksum";
+		return left_out(phys, p, "is out of reach");
 	if (!sums_to_zero(p, len))
-		goto out_damaged;
+		return left_out(phys, p, "has a bad checksum");
 	*t = (struct table){p, len};
 	return true;
-
-out_damaged:
-	printk("acpi: table %c%c%c%c at %#llx %s, left out\n", printable(p[0]), printable(p[1]),
-	       printable(p[2]), printable(p[3]), (unsigned long long)phys, why);
-	return false;
-out_unmapped:
-	printk("acpi: table at %#llx %s, left out\n", (unsigned long long)phys, why);
-	return false;
 }
 
 #define RSDP_BYTES  20 /* revision 0 */
@@ -155,15 +130,9 @@ static bool root_open(acpi_map_fn map, const u8 *rsdp, size_t bytes, struct tabl
 	return table_open(map, get32(&r, 16), root) && has_signature(root, "RSDT");
 }
 
-/* ---- MADT: processors and interrupt controllers -------------------------------------------- */
+/* ---- MADT: processors ---------------------------------------------------------------------- */
 
-enum {
-	MADT_LAPIC = 0,
-	MADT_IOAPIC = 1,
-	MADT_OVERRIDE = 2,
-	MADT_LAPIC_ADDRESS = 5,
-	MADT_X2APIC = 9,
-};
+enum { MADT_LAPIC = 0, MADT_X2APIC = 9 };
 
 #define CPU_ENABLED        1u
 #define CPU_ONLINE_CAPABLE 2u
@@ -185,40 +154,20 @@ static void add_cpu(struct acpi_info *info, u32 apic_id, u32 flags)
 
 static void madt_entry(struct acpi_info *info, const struct table *e)
 {
-	switch (get8(e, 0)) {
-	case MADT_LAPIC:
-		if (e->len >= 8 && get8(e, 3) != NO_APIC_ID)
-			add_cpu(info, get8(e, 3), get32(e, 4));
-		break;
-	case MADT_X2APIC:
-		if (e->len >= 16 && get32(e, 4) != UINT32_MAX)
-			add_cpu(info, get32(e, 4), get32(e, 8));
-		break;
-	case MADT_IOAPIC:
-		if (e->len >= 12 && info->nr_ioapics < ACPI_MAX_IOAPICS)
-			info->ioapics[info->nr_ioapics++] = (struct acpi_ioapic){
-				.id = get8(e, 2), .phys = get32(e, 4), .gsi_base = get32(e, 8)};
-		break;
-	case MADT_OVERRIDE:
-		if (e->len >= 10 && info->nr_overrides < ACPI_MAX_OVERRIDES)
-			info->overrides[info->nr_overrides++] = (struct acpi_override){
-				.irq = get8(e, 3), .gsi = get32(e, 4), .flags = get16(e, 8)};
-		break;
-	case MADT_LAPIC_ADDRESS:
-		if (e->len >= 12)
-			info->lapic_phys = get64(e, 4);
-		break;
-	}
+	u8 type = get8(e, 0);
+
+	if (type == MADT_LAPIC && e->len >= 8 && get8(e, 3) != NO_APIC_ID)
+		add_cpu(info, get8(e, 3), get32(e, 4));
+	else if (type == MADT_X2APIC && e->len >= 16 && get32(e, 4) != UINT32_MAX)
+		add_cpu(info, get32(e, 4), get32(e, 8));
 }
 
-static void read_madt(struct acpi_info *info, const struct table *t)
+static void read_madt(struct acpi_info *info, const struct table *t, unused acpi_map_fn map)
 {
 	u32 at = 44;
 
-	if (info->lapic_phys)
+	if (info->nr_cpus)
 		return; /* a second one: the first counts */
-	info->lapic_phys = get32(t, 36);
-	info->has_8259 = get32(t, 40) & 1;
 	while (at + 2 <= t->len) {
 		u32 len = get8(t, at + 1);
 
@@ -234,13 +183,9 @@ static void read_madt(struct acpi_info *info, const struct table *t)
 
 /* ---- FADT: fixed hardware, and \_S5 in the DSDT -------------------------------------------- */
 
-#define FADT_TIMER_32BIT (1u << 8)
-#define FADT_HAS_RESET   (1u << 10)
-
 static struct acpi_register get_register(const struct table *t, u32 offset)
 {
-	struct acpi_register r = {
-		.space = get8(t, offset), .bits = get8(t, offset + 1), .at = get64(t, offset + 4)};
+	struct acpi_register r = {.space = get8(t, offset), .at = get64(t, offset + 4)};
 
 	if (r.space == ACPI_SPACE_IO && r.at > UINT16_MAX)
 		r.at = 0; /* no such port */
@@ -263,30 +208,13 @@ static u16 get_port(const struct table *t, u32 offset, u32 x_offset)
 /* One integer of an AML package; *@at moves behind it. Only constants are understood. */
 static bool aml_integer(const struct table *t, u32 *at, u32 end, u8 *value)
 {
-	u32 size;
+	u8 op = get8(t, *at);
+	/* Byte-, Word-, DWordPrefix; without one ZeroOp and OneOp, which are their own value. */
+	u32 size = op == 0x0a ? 1 : op == 0x0b ? 2 : op == 0x0c ? 4 : 0;
 
-	if (*at >= end)
+	if (*at >= end || end - *at < 1 + size || (!size && op > 1))
 		return false;
-	switch (get8(t, *at)) {
-	case 0x00: /* ZeroOp, OneOp */
-	case 0x01:
-		*value = get8(t, (*at)++);
-		return true;
-	case 0x0a: /* Byte-, Word-, DWordPrefix */
-		size = 1;
-		break;
-	case 0x0b:
-		size = 2;
-		break;
-	case 0x0c:
-		size = 4;
-		break;
-	default:
-		return false;
-	}
-	if (end - *at < 1 + size)
-		return false;
-	*value = get8(t, *at + 1);
+	*value = size ? get8(t, *at + 1) : op;
 	*at += 1 + size;
 	return true;
 }
@@ -339,27 +267,20 @@ static void find_s5(struct acpi_info *info, const struct table *t)
 
 static void read_fadt(struct acpi_info *info, const struct table *t, acpi_map_fn map)
 {
-	u32 flags = get32(t, 112);
 	struct table dsdt;
 	u64 dsdt_phys;
 
 	if (info->has_fadt)
 		return;
 	info->has_fadt = true;
-	info->sci = get16(t, 46);
 	info->smi_command = get32(t, 48) <= UINT16_MAX ? (u16)get32(t, 48) : 0;
 	info->acpi_enable = get8(t, 52);
 	info->pm1a_control = get_port(t, 64, 172);
 	info->pm1b_control = get_port(t, 68, 184);
 
-	info->pm_timer_is_32bit = flags & FADT_TIMER_32BIT;
 	info->pm_timer = get_register(t, 208);
 	if (!info->pm_timer.at)
-		info->pm_timer = (struct acpi_register){ACPI_SPACE_IO, 32, get_port(t, 76, 208)};
-	if (flags & FADT_HAS_RESET) {
-		info->reset = get_register(t, 116);
-		info->reset_value = get8(t, 128);
-	}
+		info->pm_timer = (struct acpi_register){ACPI_SPACE_IO, get_port(t, 76, 208)};
 
 	dsdt_phys = get64(t, 140);
 	if (!dsdt_phys)
@@ -368,7 +289,7 @@ static void read_fadt(struct acpi_info *info, const struct table *t, acpi_map_fn
 		find_s5(info, &dsdt);
 }
 
-static void read_hpet(struct acpi_info *info, const struct table *t)
+static void read_hpet(struct acpi_info *info, const struct table *t, unused acpi_map_fn map)
 {
 	struct acpi_register r = get_register(t, 40);
 
@@ -378,27 +299,28 @@ static void read_hpet(struct acpi_info *info, const struct table *t)
 
 /* ---- all together -------------------------------------------------------------------------- */
 
-static void read_table(struct acpi_info *info, const struct table *t, acpi_map_fn map)
-{
-	if (has_signature(t, "APIC"))
-		read_madt(info, t);
-	else if (has_signature(t, "FACP"))
-		read_fadt(info, t, map);
-	else if (has_signature(t, "HPET"))
-		read_hpet(info, t);
-}
-
 /* Tables that nobody reads are not opened: their damage is not our business. */
-static bool is_wanted(const u8 *header)
+static void read_table(struct acpi_info *info, u64 phys, acpi_map_fn map)
 {
-	return memcmp(header, "APIC", 4) == 0 || memcmp(header, "FACP", 4) == 0 ||
-	       memcmp(header, "HPET", 4) == 0;
+	static const struct {
+		const char *signature;
+		void (*read)(struct acpi_info *info, const struct table *t, acpi_map_fn map);
+	} readers[] = {{"APIC", read_madt}, {"FACP", read_fadt}, {"HPET", read_hpet}};
+	struct table t = {phys && phys <= UINT64_MAX - PAGE_SIZE ? map(phys, HEADER_BYTES) : NULL, 4};
+
+	for (u32 i = 0; t.at && i < ARRAY_SIZE(readers); i++) {
+		if (!has_signature(&t, readers[i].signature))
+			continue;
+		if (table_open(map, phys, &t))
+			readers[i].read(info, &t, map);
+		return;
+	}
 }
 
 int acpi_init(struct acpi_info *info, const void *rsdp, size_t rsdp_bytes, acpi_map_fn map)
 {
-	struct table root, t;
 	u32 entry_bytes, nr;
+	struct table root;
 
 	*info = (struct acpi_info){0};
 	if (!rsdp || !rsdp_is_valid(rsdp, rsdp_bytes)) {
@@ -410,13 +332,8 @@ int acpi_init(struct acpi_info *info, const void *rsdp, size_t rsdp_bytes, acpi_
 	info->found = true;
 
 	nr = MIN((root.len - HEADER_BYTES) / entry_bytes, (u32)MAX_ROOT_TABLES);
-	for (u32 i = 0; i < nr; i++) {
-		u64 phys = get(&root, HEADER_BYTES + i * entry_bytes, entry_bytes);
-		const u8 *header = phys <= UINT64_MAX - PAGE_SIZE ? map(phys, HEADER_BYTES) : NULL;
-
-		if (phys && header && is_wanted(header) && table_open(map, phys, &t))
-			read_table(info, &t, map);
-	}
+	for (u32 i = 0; i < nr; i++)
+		read_table(info, get(&root, HEADER_BYTES + i * entry_bytes, entry_bytes), map);
 	if (info->cpus_left_out)
 		printk("acpi: %u processors past the first %u are not used\n", info->cpus_left_out,
 		       ACPI_MAX_CPUS);
@@ -453,12 +370,6 @@ static void sleep_as(u16 port, u8 type)
 	outw(port, v | PM1_SLEEP);
 }
 
-static void wait_for_the_end(void)
-{
-	for (int i = 0; i < SLEEP_POLLS; i++)
-		cpu_relax();
-}
-
 int acpi_poweroff(const struct acpi_info *info)
 {
 	/* Without \_S5: what Intel's chipsets, AMD's, and the PIIX4 of emulators call S5. A type
@@ -472,16 +383,8 @@ int acpi_poweroff(const struct acpi_info *info)
 		sleep_as(info->pm1a_control, info->has_s5 ? info->s5_type_a : guesses[i]);
 		if (info->pm1b_control)
 			sleep_as(info->pm1b_control, info->has_s5 ? info->s5_type_b : guesses[i]);
-		wait_for_the_end();
+		for (int k = 0; k < SLEEP_POLLS; k++)
+			cpu_relax();
 	}
-	return -EIO;
-}
-
-int acpi_reset(const struct acpi_info *info)
-{
-	if (info->reset.space != ACPI_SPACE_IO || !info->reset.at)
-		return -ENODEV;
-	outb((u16)info->reset.at, info->reset_value);
-	wait_for_the_end();
 	return -EIO;
 }

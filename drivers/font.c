@@ -4,7 +4,6 @@
 #include "drivers/font.h"
 
 #include "gen/font_data.h"
-#include "lib/compiler.h"
 #include "lib/console.h"
 
 #define FIRST_ASCII 32

@@ -9,7 +9,6 @@
 #include "drivers/framebuffer.h"
 
 #include "drivers/font.h"
-#include "lib/compiler.h"
 #include "lib/errno.h"
 #include "lib/string.h"
 
@@ -110,11 +109,7 @@ static void framebuffer_done(struct term *t)
 	fb->stale_rows = 1ull << t->row;
 }
 
-static const struct term_ops framebuffer_ops = {
-	.put = framebuffer_put,
-	.scroll = framebuffer_scroll,
-	.done = framebuffer_done,
-};
+static const struct term_ops framebuffer_ops = {framebuffer_put, framebuffer_scroll, framebuffer_done};
 
 static void framebuffer_write(struct console_sink *s, const char *text, size_t len)
 {

@@ -65,56 +65,24 @@ static const u8 set2_to_set1[0x84] = {
 };
 
 /* The arrows and their neighbours; on the keypad, too, since nobody turns on NumLock. */
-static int navigation_key(u8 code)
-{
-	switch (code) {
-	case 0x47:
-		return KEY_HOME;
-	case 0x48:
-		return KEY_UP;
-	case 0x49:
-		return KEY_PAGE_UP;
-	case 0x4b:
-		return KEY_LEFT;
-	case 0x4d:
-		return KEY_RIGHT;
-	case 0x4f:
-		return KEY_END;
-	case 0x50:
-		return KEY_DOWN;
-	case 0x51:
-		return KEY_PAGE_DOWN;
-	case 0x53:
-		return KEY_DELETE;
-	default:
-		return KEY_NONE;
-	}
-}
+static const u16 navigation[] = {
+	[0x47] = KEY_HOME, KEY_UP, KEY_PAGE_UP, [0x4b] = KEY_LEFT, [0x4d] = KEY_RIGHT,
+	[0x4f] = KEY_END, KEY_DOWN, KEY_PAGE_DOWN, [0x53] = KEY_DELETE,
+};
 
 /* Shift, Ctrl and Caps Lock: true if @code was one of them. */
 static bool take_modifier(struct keyboard_state *k, u8 code, bool extended, bool down)
 {
-	switch (code) {
-	case SCAN_SHIFT_LEFT:
-		if (!extended) /* with E0 it is made up by the keyboard, around the arrows */
-			k->shift_left = down;
-		return true;
-	case SCAN_SHIFT_RIGHT:
-		if (!extended)
-			k->shift_right = down;
-		return true;
-	case SCAN_CTRL:
-		if (extended)
-			k->ctrl_right = down;
-		else
-			k->ctrl_left = down;
-		return true;
-	case SCAN_CAPS:
+	bool *key = code == SCAN_SHIFT_LEFT    ? &k->shift_left
+		    : code == SCAN_SHIFT_RIGHT ? &k->shift_right
+		    : code == SCAN_CTRL        ? (extended ? &k->ctrl_right : &k->ctrl_left)
+					       : NULL;
+
+	if (code == SCAN_CAPS)
 		k->caps ^= down;
-		return true;
-	default:
-		return false;
-	}
+	else if (key && (code == SCAN_CTRL || !extended))
+		*key = down; /* a shift with E0 is made up by the keyboard, around the arrows */
+	return key || code == SCAN_CAPS;
 }
 
 /* Ctrl with a letter or one of [ \ ] is a control code; Enter and the like stay what they are. */
@@ -144,16 +112,13 @@ static int typed_key(const struct keyboard_state *k, u8 code)
 
 static int take_set1(struct keyboard_state *k, u8 code, bool extended, bool down)
 {
-	int key;
-
 	if (take_modifier(k, code, extended, down) || !down)
 		return KEY_NONE;
 	if (extended && (code == SCAN_ENTER || code == SCAN_SLASH))
 		return code == SCAN_ENTER ? '\n' : '/';
-	key = navigation_key(code);
-	if (key != KEY_NONE || extended)
-		return key;
-	return typed_key(k, code);
+	if (code < ARRAY_SIZE(navigation) && navigation[code])
+		return navigation[code];
+	return extended ? KEY_NONE : typed_key(k, code);
 }
 
 int keyboard_decode(struct keyboard_state *k, u8 byte)

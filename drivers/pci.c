@@ -7,21 +7,14 @@
 #include "cpu/spinlock.h"
 #include "cpu/x86.h"
 #include "lib/check.h"
-#include "lib/errno.h"
 
 #define ADDRESS_PORT   0xcf8
 #define DATA_PORT      0xcfc
 #define ADDRESS_ENABLE (1u << 31)
 
 enum {
-	REG_VENDOR = 0x00,
-	REG_COMMAND = 0x04,
-	REG_STATUS = 0x06,
-	REG_CLASS = 0x08,
-	REG_HEADER_TYPE = 0x0e,
-	REG_BAR = 0x10,
-	REG_SECONDARY_BUS = 0x19,
-	REG_CAPABILITIES = 0x34,
+	REG_VENDOR = 0x00, REG_COMMAND = 0x04, REG_STATUS = 0x06, REG_CLASS = 0x08,
+	REG_HEADER_TYPE = 0x0e, REG_BAR = 0x10, REG_SECONDARY_BUS = 0x19, REG_CAPABILITIES = 0x34,
 };
 
 enum {

@@ -4,7 +4,6 @@
  * Structures". */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 struct pci_device {

@@ -8,7 +8,6 @@
 #include "cpu/x86.h"
 #include "lib/atomic.h"
 #include "lib/check.h"
-#include "lib/errno.h"
 #include "lib/string.h"
 #include "mm/frame.h"
 

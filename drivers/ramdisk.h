@@ -4,7 +4,6 @@
 #pragma once
 
 #include "lib/blkdev.h"
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 struct page;

@@ -8,15 +8,8 @@
 #include "lib/atomic.h"
 #include "lib/errno.h"
 
-enum {
-	DATA = 0,    /* with LCR_DLAB: divisor, low byte */
-	IER = 1,     /* with LCR_DLAB: divisor, high byte */
-	FCR = 2,
-	LCR = 3,
-	MCR = 4,
-	LSR = 5,
-	SCRATCH = 7,
-};
+/* With LCR_DLAB the first two are the divisor's bytes. */
+enum { DATA = 0, IER = 1, FCR = 2, LCR = 3, MCR = 4, LSR = 5, SCRATCH = 7 };
 
 #define LCR_8N1       0x03
 #define LCR_DLAB      0x80

@@ -5,7 +5,6 @@
 #include "drivers/vga_text.h"
 
 #include "cpu/x86.h"
-#include "lib/compiler.h"
 #include "lib/errno.h"
 
 #define COLS 80
@@ -31,17 +30,7 @@ static u8 vga_colour(u8 colour)
 
 static u16 vga_cell(u8 ch, u8 attr)
 {
-	switch (ch) {
-	case GLYPH_FULL:
-		ch = 0xdb;
-		break;
-	case GLYPH_SHADE:
-		ch = 0xb0;
-		break;
-	case 127:
-		ch = 0xfe;
-		break;
-	}
+	ch = ch == GLYPH_FULL ? 0xdb : ch == GLYPH_SHADE ? 0xb0 : ch == 127 ? 0xfe : ch;
 	return (u16)(ch | vga_colour(attr & 0xf) << 8 | (vga_colour(attr >> 4) & 7) << 12);
 }
 
@@ -71,11 +60,7 @@ static void vga_done(struct term *t)
 	crtc_write(CURSOR_LOW, (u8)at);
 }
 
-static const struct term_ops vga_ops = {
-	.put = vga_put,
-	.scroll = vga_scroll,
-	.done = vga_done,
-};
+static const struct term_ops vga_ops = {vga_put, vga_scroll, vga_done};
 
 static void vga_write(struct console_sink *s, const char *text, size_t len)
 {

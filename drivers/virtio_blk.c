@@ -34,7 +34,6 @@
 #include "lib/atomic.h"
 #include "lib/blkdev.h"
 #include "lib/check.h"
-#include "lib/errno.h"
 #include "lib/printk.h"
 #include "mm/frame.h"
 
@@ -118,7 +117,7 @@ struct virtio_blk {
 };
 
 static struct virtio_blk disks[VIRTIO_BLK_MAX];
-static u32 nr_disks; /* [a] those that are started */
+static u32 nr_disks; /* [a] that are started */
 static int vector;   /* [o] of all disks; 0 before the first */
 
 /* ---- submitting ------------------------------------------------------------------------------ */
@@ -395,7 +394,6 @@ static const char *disk_start(struct virtio_blk *d, const struct pci_device *at)
 		virtio_ready(&d->virtio);
 		return NULL;
 	}
-	virtio_fail(&d->virtio);
 	/* Without an answer to the reset its way to memory is closed: the frames may go. */
 	if (virtio_reset(&d->virtio))
 		why = "it does not answer";

@@ -5,7 +5,6 @@
 
 #include "lib/atomic.h"
 #include "lib/check.h"
-#include "lib/errno.h"
 
 #define CAPABILITY_VENDOR 0x09
 
@@ -19,26 +18,15 @@ enum {
 
 /* The common configuration. */
 enum {
-	COMMON_DEVICE_SELECT = 0x00,
-	COMMON_DEVICE_FEATURES = 0x04,
-	COMMON_DRIVER_SELECT = 0x08,
-	COMMON_DRIVER_FEATURES = 0x0c,
-	COMMON_CONFIG_VECTOR = 0x10,
-	COMMON_STATUS = 0x14,
-	COMMON_GENERATION = 0x15,
-	COMMON_QUEUE_SELECT = 0x16,
-	COMMON_QUEUE_SIZE = 0x18,
-	COMMON_QUEUE_VECTOR = 0x1a,
-	COMMON_QUEUE_ENABLE = 0x1c,
-	COMMON_QUEUE_NOTIFY = 0x1e,
-	COMMON_QUEUE_DESC = 0x20,
-	COMMON_QUEUE_AVAIL = 0x28,
-	COMMON_QUEUE_USED = 0x30,
-	COMMON_BYTES = 0x38,
+	COMMON_DEVICE_SELECT = 0x00, COMMON_DEVICE_FEATURES = 0x04,
+	COMMON_DRIVER_SELECT = 0x08, COMMON_DRIVER_FEATURES = 0x0c,
+	COMMON_CONFIG_VECTOR = 0x10, COMMON_STATUS = 0x14, COMMON_GENERATION = 0x15,
+	COMMON_QUEUE_SELECT = 0x16, COMMON_QUEUE_SIZE = 0x18, COMMON_QUEUE_VECTOR = 0x1a,
+	COMMON_QUEUE_ENABLE = 0x1c, COMMON_QUEUE_NOTIFY = 0x1e, COMMON_QUEUE_DESC = 0x20,
+	COMMON_QUEUE_AVAIL = 0x28, COMMON_QUEUE_USED = 0x30, COMMON_BYTES = 0x38,
 };
 
-enum { STATUS_ACKNOWLEDGE = 1, STATUS_DRIVER = 2, STATUS_DRIVER_OK = 4, STATUS_FEATURES_OK = 8,
-       STATUS_FAILED = 128 };
+enum { STATUS_ACKNOWLEDGE = 1, STATUS_DRIVER = 2, STATUS_DRIVER_OK = 4, STATUS_FEATURES_OK = 8 };
 
 #define NO_VECTOR   0xffff
 #define RESET_POLLS 1000000
@@ -166,31 +154,16 @@ void virtio_ready(struct virtio_device *v)
 	status_add(v, STATUS_DRIVER_OK);
 }
 
-void virtio_fail(struct virtio_device *v)
-{
-	status_add(v, STATUS_FAILED);
-}
-
 /* A field of 8 bytes is read as two halves; the generation tells whether it changed between. */
 int virtio_config(struct virtio_device *v, u32 offset, void *out, u32 bytes)
 {
-	u8 *to = out;
-
 	if (!v->config || offset > v->config_bytes || bytes > v->config_bytes - offset)
 		return trace(-EINVAL);
 	for (u32 tries = 0; tries < 16; tries++) {
 		u8 generation = read8(v->common + COMMON_GENERATION);
 
-		for (u32 i = 0; i < bytes; i += 4) {
-			volatile u8 *at = v->config + offset + i;
-
-			if (bytes == 1)
-				*to = read8(at);
-			else if (bytes == 2)
-				*(u16 *)out = read16(at);
-			else
-				((u32 *)out)[i / 4] = read32(at);
-		}
+		for (u32 i = 0; i < bytes; i += 4)
+			((u32 *)out)[i / 4] = read32(v->config + offset + i);
 		if (read8(v->common + COMMON_GENERATION) == generation)
 			return 0;
 	}

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "drivers/pci.h"
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 #define VIRTIO_VENDOR 0x1af4
@@ -36,8 +35,8 @@ int must_check virtio_reset(struct virtio_device *v);
  * Return 0 with @got filled; -EIO; -EOPNOTSUPP: it does not agree. */
 int must_check virtio_negotiate(struct virtio_device *v, u64 wanted, u64 *got);
 
-/* virtio_config - copy @bytes (1, 2, 4 or 8) of the device's configuration at @offset, all of one
- * moment. Return 0, or -EINVAL if there is no such field. */
+/* virtio_config - copy @bytes (4 or 8) of the device's configuration at @offset, all of one moment.
+ * Return 0, or -EINVAL if there is no such field. */
 int must_check virtio_config(struct virtio_device *v, u32 offset, void *out, u32 bytes);
 
 struct virtio_queue_memory {
@@ -53,6 +52,5 @@ u16 virtio_queue_max(struct virtio_device *v, u16 index);
 int must_check virtio_queue_start(struct virtio_device *v, u16 index,
 				  const struct virtio_queue_memory *m, volatile u16 **notify);
 
-/* virtio_ready - the driver is set up: requests may come. virtio_fail - the driver gives up. */
+/* virtio_ready - the driver is set up: requests may come. */
 void virtio_ready(struct virtio_device *v);
-void virtio_fail(struct virtio_device *v);

@@ -13,7 +13,6 @@
 #include "cpu/memory.h"
 #include "lib/check.h"
 #include "lib/mb2.h"
-#include "lib/printk.h"
 
 #define LOW_MEMORY_END MIB(1)
 /* The boot tables show no more, and until memory_init ends they are all we have. */

@@ -16,7 +16,6 @@
 #include "cpu/features.h"
 #include "cpu/x86.h"
 #include "lib/atomic.h"
-#include "lib/check.h"
 #include "lib/printk.h"
 
 #define INTERVAL_US 10000

@@ -6,7 +6,6 @@
 #include "cpu/percpu.h"
 #include "cpu/range.h"
 #include "cpu/trap.h"
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 /* From linker.ld; see the picture there. Only the addresses mean something. */

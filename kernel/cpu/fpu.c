@@ -7,9 +7,9 @@
  * holds what its guest chose. */
 #include "cpu/fpu.h"
 
-#include "cpu/cpu_internal.h"
 #include "cpu/features.h"
 #include "cpu/memory.h"
+#include "cpu/percpu.h"
 #include "cpu/x86.h"
 #include "lib/check.h"
 #include "lib/string.h"

@@ -6,7 +6,6 @@
  * Invariant I1: cpu->fpu_owner == f exactly if f->cpu is this CPU and f's state is in its registers. */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 struct fpu {

@@ -14,7 +14,6 @@
 #include "cpu/spinlock.h"
 #include "cpu/x86.h"
 #include "lib/check.h"
-#include "lib/errno.h"
 
 enum {
 	PTE_PWT = 1 << 3,

@@ -19,7 +19,6 @@
  * when a thread's stack goes (with a shoot-down). */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/pt_walk.h"
 #include "lib/types.h"
 

@@ -9,8 +9,6 @@
 #include "lib/atomic.h"
 #include "lib/check.h"
 #include "lib/console.h"
-#include "lib/errno.h"
-#include "lib/format.h"
 #include "lib/printk.h"
 
 #define LINES_MAX  32

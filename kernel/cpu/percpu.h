@@ -6,7 +6,6 @@
  * Other folders keep their per-CPU state in arrays of their own, indexed by cpu_id(). */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 #define MAX_CPUS 64

@@ -3,7 +3,6 @@
  * memory maps. Pure; tested on the host. */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 #define RANGE_SET_MAX 128

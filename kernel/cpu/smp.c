@@ -12,7 +12,6 @@
 #include "cpu/memory.h"
 #include "cpu/x86.h"
 #include "lib/atomic.h"
-#include "lib/check.h"
 #include "lib/printk.h"
 #include "lib/string.h"
 

@@ -3,7 +3,6 @@
  * translations. */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 /* smp_boot - start the CPUs with these APIC ids (the boot CPU's own is skipped); each runs @entry on

@@ -11,8 +11,6 @@
 #include "cpu/x86.h"
 #include "lib/atomic.h"
 #include "lib/check.h"
-#include "lib/errno.h"
-#include "lib/printk.h"
 
 enum { EXC_NMI = 2, EXC_DF = 8, EXC_PF = 14, EXC_MC = 18, FIRST_IRQ = 32 };
 

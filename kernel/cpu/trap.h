@@ -2,7 +2,6 @@
 /* Exceptions and interrupts of the hypervisor itself. */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 struct trap_frame {

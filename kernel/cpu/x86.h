@@ -3,7 +3,6 @@
  * Registers", vol. 4 "Model-Specific Registers"; AMD APM vol. 2, appendix A. */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 enum {

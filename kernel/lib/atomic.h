@@ -3,7 +3,6 @@
  * is a full barrier, as LOCK-prefixed instructions are on x86. */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 #define atomic_load(p)          __atomic_load_n((p), __ATOMIC_ACQUIRE)

@@ -4,8 +4,6 @@
 
 #include "lib/atomic.h"
 #include "lib/check.h"
-#include "lib/errno.h"
-#include "lib/string.h"
 
 static struct blkdev *first_dev, **last_link = &first_dev;
 
@@ -117,12 +115,4 @@ void blkdev_add(struct blkdev *dev)
 struct blkdev *blkdev_next(const struct blkdev *dev)
 {
 	return dev ? dev->next : first_dev;
-}
-
-struct blkdev *blkdev_find(const char *name)
-{
-	for (struct blkdev *dev = first_dev; dev; dev = dev->next)
-		if (!strcmp(dev->name, name))
-			return dev;
-	return NULL;
 }

@@ -17,7 +17,6 @@
  * Locking: devices are added at boot, by one thread, and never go. [a] atomic, [o] set once. */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 #define SECTOR_SIZE 512
@@ -100,4 +99,3 @@ static inline bool blkdev_is_open(const struct blkdev *dev)
 void blkdev_add(struct blkdev *dev);
 /* blkdev_next - all devices in the order of adding; NULL begins and ends. */
 struct blkdev *blkdev_next(const struct blkdev *dev);
-struct blkdev *blkdev_find(const char *name);

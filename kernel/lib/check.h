@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "lib/compiler.h"
+#include "lib/errno.h"
 #include "lib/types.h"
 
 /* panic - stop every CPU, show the message, registers and a symbolised backtrace; never returns.

@@ -38,19 +38,25 @@ static void (*lock_hook)(u64 *flags);
 static void (*unlock_hook)(u64 flags);
 static bool in_panic;
 
-static bool console_lock(u64 *flags)
+struct guard {
+	bool locked;
+	u64 flags;
+};
+
+static struct guard console_lock(void)
 {
-	if (!lock_hook || READ_ONCE(in_panic))
-		return false;
-	lock_hook(flags);
-	return true;
+	struct guard g = {.locked = lock_hook && !READ_ONCE(in_panic)};
+
+	if (g.locked)
+		lock_hook(&g.flags);
+	return g;
 }
 
 /* A panic may begin while the lock is held: who took it gives it back all the same. */
-static void console_unlock(bool locked, u64 flags)
+static void console_unlock(struct guard g)
 {
-	if (locked)
-		unlock_hook(flags);
+	if (g.locked)
+		unlock_hook(g.flags);
 }
 
 void console_set_lock(void (*lock)(u64 *flags), void (*unlock)(u64 flags))
@@ -69,12 +75,14 @@ static void emit(const char *text, size_t len)
 		s->write(s, text, len);
 }
 
-static void emit_move(size_t count, char direction)
+/* Move the cursor from column @from to @to. */
+static void emit_move(size_t from, size_t to)
 {
 	char seq[16];
 
-	if (count)
-		emit(seq, text_format(seq, sizeof(seq), "\33[%zu%c", count, direction));
+	if (from != to)
+		emit(seq, text_format(seq, sizeof(seq), "\33[%zu%c", from < to ? to - from : from - to,
+				      from < to ? 'C' : 'D'));
 }
 
 /* ---- the edit line ------------------------------------------------------------------------- */
@@ -82,7 +90,7 @@ static void emit_move(size_t count, char direction)
 static void edit_draw(void)
 {
 	emit(edit.text, edit.len);
-	emit_move(edit.len - edit.cursor, 'D');
+	emit_move(edit.len, edit.cursor);
 }
 
 static void write_around_edit(const char *text, size_t len)
@@ -102,13 +110,11 @@ static void write_around_edit(const char *text, size_t len)
 
 void console_edit(const char *text, size_t len, size_t cursor)
 {
-	bool locked;
-	u64 flags;
+	struct guard g = console_lock();
 	size_t same = 0;
 
 	len = MIN(len, (size_t)CONSOLE_EDIT_MAX);
 	cursor = MIN(cursor, len);
-	locked = console_lock(&flags);
 	if (!edit.active)
 		edit.len = edit.cursor = 0;
 	edit.active = true;
@@ -117,44 +123,35 @@ void console_edit(const char *text, size_t len, size_t cursor)
 	while (same < len && same < edit.len && text[same] == edit.text[same])
 		same++;
 	if (same < len || same < edit.len) {
-		if (same < edit.cursor)
-			emit_move(edit.cursor - same, 'D');
-		else
-			emit_move(same - edit.cursor, 'C');
+		emit_move(edit.cursor, same);
 		emit(text + same, len - same);
 		if (len < edit.len)
 			emit("\33[K", 3);
 		edit.cursor = len;
 	}
-	if (cursor < edit.cursor)
-		emit_move(edit.cursor - cursor, 'D');
-	else
-		emit_move(cursor - edit.cursor, 'C');
+	emit_move(edit.cursor, cursor);
 	memcpy(edit.text, text, len);
 	edit.len = len;
 	edit.cursor = cursor;
-	console_unlock(locked, flags);
+	console_unlock(g);
+}
+
+static void edit_end(void)
+{
+	if (edit.active)
+		emit("\n", 1);
+	edit.active = false;
 }
 
 void console_edit_end(void)
 {
-	u64 flags;
-	bool locked = console_lock(&flags);
+	struct guard g = console_lock();
 
-	if (edit.active) {
-		edit.active = false;
-		emit("\n", 1);
-	}
-	console_unlock(locked, flags);
+	edit_end();
+	console_unlock(g);
 }
 
 /* ---- sinks, sources, log ------------------------------------------------------------------- */
-
-static void log_append(const char *text, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		log_ring[log_total++ % LOG_BYTES] = text[i];
-}
 
 static void log_replay(struct console_sink *s)
 {
@@ -162,38 +159,31 @@ static void log_replay(struct console_sink *s)
 	size_t first = (log_total - held) % LOG_BYTES;
 	size_t till_wrap = MIN(held, LOG_BYTES - first);
 
-	if (held)
-		s->write(s, log_ring + first, till_wrap);
+	s->write(s, log_ring + first, till_wrap);
 	if (held > till_wrap)
 		s->write(s, log_ring, held - till_wrap);
 }
 
 size_t console_log(char *buf, size_t size)
 {
-	u64 flags;
-	bool locked;
-	size_t n;
+	struct guard g = console_lock();
+	size_t held = MIN(log_total, (u64)LOG_BYTES), n = size ? MIN(held, size - 1) : 0;
 
-	if (!size)
-		return 0;
-	locked = console_lock(&flags);
-	n = MIN(log_total, (u64)LOG_BYTES);
-	n = MIN(n, size - 1);
 	for (size_t i = 0; i < n; i++)
 		buf[i] = log_ring[(log_total - n + i) % LOG_BYTES];
-	console_unlock(locked, flags);
-	buf[n] = '\0';
+	console_unlock(g);
+	if (size)
+		buf[n] = '\0';
 	return n;
 }
 
 void console_add_sink(struct console_sink *s)
 {
-	u64 flags;
-	bool locked = console_lock(&flags);
+	struct guard g = console_lock();
 
 	log_replay(s);
 	list_add_tail(&sinks, &s->link);
-	console_unlock(locked, flags);
+	console_unlock(g);
 }
 
 void console_add_source(struct console_source *s)
@@ -203,21 +193,20 @@ void console_add_source(struct console_source *s)
 
 void console_write(const char *text, size_t len)
 {
-	u64 flags;
-	bool locked = console_lock(&flags);
+	struct guard g = console_lock();
 
 	write_around_edit(text, len);
-	console_unlock(locked, flags);
+	console_unlock(g);
 }
 
 void console_print(const char *text, size_t len)
 {
-	u64 flags;
-	bool locked = console_lock(&flags);
+	struct guard g = console_lock();
 
-	log_append(text, len);
+	for (size_t i = 0; i < len; i++)
+		log_ring[log_total++ % LOG_BYTES] = text[i];
 	write_around_edit(text, len);
-	console_unlock(locked, flags);
+	console_unlock(g);
 }
 
 int console_read(void)
@@ -236,8 +225,5 @@ int console_read(void)
 void console_panic(void)
 {
 	WRITE_ONCE(in_panic, true);
-	if (edit.active) {
-		edit.active = false;
-		emit("\n", 1);
-	}
+	edit_end();
 }

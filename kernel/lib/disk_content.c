@@ -164,30 +164,18 @@ void disk_identify(const struct disk_view *v, struct disk_content *out)
 
 const char *disk_content_text(const struct disk_content *c, char *buf, size_t size)
 {
+	static const char *const texts[] = {
+		[DISK_UNREADABLE] = "cannot be read",
+		[DISK_SWAP] = "Neap swap area %s",
+		[DISK_SWAP_DAMAGED] = "damaged Neap swap area (%s), not used",
+		[DISK_GPT] = "GPT",
+		[DISK_FOREIGN] = "%s, not Neap's",
+		[DISK_EMPTY] = "empty, not Neap's",
+		[DISK_UNKNOWN] = "unknown data, not Neap's",
+	};
 	char uuid[UUID_TEXT_BYTES];
 
-	switch (c->kind) {
-	case DISK_SWAP:
-		uuid_text(uuid, c->uuid);
-		text_format(buf, size, "Neap swap area %s", uuid);
-		break;
-	case DISK_SWAP_DAMAGED:
-		text_format(buf, size, "damaged Neap swap area (%s), not used", c->what);
-		break;
-	case DISK_FOREIGN:
-		text_format(buf, size, "%s, not Neap's", c->what);
-		break;
-	case DISK_GPT:
-		text_format(buf, size, "GPT");
-		break;
-	case DISK_EMPTY:
-		text_format(buf, size, "empty, not Neap's");
-		break;
-	case DISK_UNREADABLE:
-		text_format(buf, size, "cannot be read");
-		break;
-	default:
-		text_format(buf, size, "unknown data, not Neap's");
-	}
+	uuid_text(uuid, c->uuid);
+	text_format(buf, size, texts[c->kind], c->kind == DISK_SWAP ? uuid : c->what);
 	return buf;
 }

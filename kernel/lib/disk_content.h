@@ -3,7 +3,6 @@
  * only what this names DISK_SWAP, and only after it has looked once more (mm/disk.c). */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/swap_header.h"
 #include "lib/types.h"
 

@@ -12,7 +12,7 @@ struct out {
 };
 
 struct spec {
-	bool left, zero, plus, space, alt;
+	bool left, zero, alt;
 	int width;
 	int precision; /* -1: none given */
 	int bytes;     /* of the argument: sizeof(int) by default */
@@ -53,38 +53,17 @@ static void put_field(struct out *o, const struct spec *s, const char *prefix, i
 		put_many(o, ' ', pad);
 }
 
-static unsigned int base_of(char conversion)
-{
-	switch (conversion) {
-	case 'o': return 8;
-	case 'x':
-	case 'X': return 16;
-	default: return 10;
-	}
-}
-
 static void put_number(struct out *o, const struct spec *s, u64 value, bool negative)
 {
-	unsigned int base = base_of(s->conversion);
-	const char *digits = s->conversion == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
-	const char *prefix = "";
-	char body[24]; /* 22 octal digits at most */
+	unsigned int base = s->conversion == 'x' ? 16 : 10;
+	const char *prefix = negative ? "-" : s->alt && base == 16 && value ? "0x" : "";
+	char body[20]; /* 2^64 in decimal */
 	int len = 0, zeroes;
-	bool is_zero = value == 0;
 
 	for (; value; value /= base)
-		body[sizeof(body) - ++len] = digits[value % base];
-	if (negative)
-		prefix = "-";
-	else if (s->conversion == 'd' || s->conversion == 'i')
-		prefix = s->plus ? "+" : s->space ? " " : "";
-	else if (s->alt && base == 16 && !is_zero)
-		prefix = s->conversion == 'X' ? "0X" : "0x";
-
+		body[sizeof(body) - ++len] = "0123456789abcdef"[value % base];
 	/* A precision is the least number of digits, 1 if none is given; then flag 0 counts. */
 	zeroes = (s->precision < 0 ? 1 : s->precision) - len;
-	if (s->alt && base == 8)
-		zeroes = MAX(zeroes, 1);
 	if (s->zero && !s->left && s->precision < 0)
 		zeroes = MAX(zeroes, s->width - (int)strlen(prefix) - len);
 	put_field(o, s, prefix, MAX(zeroes, 0), body + sizeof(body) - len, len);
@@ -111,21 +90,6 @@ static int parse_int(const char **fmt, va_list *ap)
 	return n;
 }
 
-/* parse_flags - take the flags at *@fmt. */
-static void parse_flags(const char **fmt, struct spec *s)
-{
-	for (;; ++*fmt) {
-		switch (**fmt) {
-		case '-': s->left = true; break;
-		case '0': s->zero = true; break;
-		case '+': s->plus = true; break;
-		case ' ': s->space = true; break;
-		case '#': s->alt = true; break;
-		default: return;
-		}
-	}
-}
-
 static int parse_bytes(const char **fmt)
 {
 	static const struct {
@@ -149,7 +113,8 @@ static int parse_bytes(const char **fmt)
 static void parse_spec(const char **fmt, va_list *ap, struct spec *s)
 {
 	*s = (struct spec){.precision = -1};
-	parse_flags(fmt, s);
+	for (; **fmt == '-' || **fmt == '0' || **fmt == '#'; ++*fmt)
+		*(**fmt == '-' ? &s->left : **fmt == '0' ? &s->zero : &s->alt) = true;
 	s->width = parse_int(fmt, ap);
 	if (s->width < 0) { /* only by '*': C says this is the flag '-' */
 		s->left = true;
@@ -165,48 +130,33 @@ static void parse_spec(const char **fmt, va_list *ap, struct spec *s)
 		++*fmt;
 }
 
-/* sign_extend, zero_extend - an argument is at least an int; the spec says how much counts. */
-static s64 sign_extend(u64 value, int bytes)
-{
-	int unused_bits = 64 - 8 * bytes;
-
-	return (s64)(value << unused_bits) >> unused_bits;
-}
-
-static u64 zero_extend(u64 value, int bytes)
-{
-	return value & (~0ull >> (64 - 8 * bytes));
-}
-
+/* next_integer - an argument is at least an int; the spec says how much counts. In the upper bits of
+ * a u64, so that a shift back extends it. */
 static u64 next_integer(const struct spec *s, va_list *ap)
 {
-	return s->bytes == 8 ? va_arg(*ap, u64) : va_arg(*ap, unsigned int);
+	return (s->bytes == 8 ? va_arg(*ap, u64) : va_arg(*ap, unsigned int)) << (64 - 8 * s->bytes);
 }
 
 static void convert(struct out *o, struct spec *s, va_list *ap)
 {
+	int unused_bits = 64 - 8 * s->bytes;
+	s64 value;
 	char c;
 
 	switch (s->conversion) {
 	case 'd':
-	case 'i': {
-		s64 value = sign_extend(next_integer(s, ap), s->bytes);
+		value = (s64)next_integer(s, ap) >> unused_bits;
 		put_number(o, s, value < 0 ? -(u64)value : (u64)value, value < 0);
 		break;
-	}
 	case 'u':
 	case 'x':
-	case 'X':
-	case 'o':
-		put_number(o, s, zero_extend(next_integer(s, ap), s->bytes), false);
+		put_number(o, s, next_integer(s, ap) >> unused_bits, false);
 		break;
-	case 'p': {
-		u64 value = (uintptr_t)va_arg(*ap, void *);
+	case 'p':
 		s->conversion = 'x';
 		s->alt = true;
-		put_number(o, s, value, false);
+		put_number(o, s, (uintptr_t)va_arg(*ap, void *), false);
 		break;
-	}
 	case 'c':
 		c = (char)va_arg(*ap, int);
 		put_field(o, s, "", 0, &c, 1);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Text from values, without the C library: flags "-0+ #", width, precision, hh h l ll z, and
- * d i u x X o c s p %. */
+/* Text from values, without the C library: flags "-0#", width, precision, hh h l ll z, and
+ * d u x c s p %. */
 #pragma once
 
 #include <stdarg.h>
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 /* text_vformat - as C99 vsnprintf: at most @size bytes with the NUL; returns the full length. */

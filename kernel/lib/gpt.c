@@ -5,7 +5,6 @@
 #include "lib/blkdev.h"
 #include "lib/check.h"
 #include "lib/crc32.h"
-#include "lib/errno.h"
 #include "lib/string.h"
 
 #define REVISION_1   0x00010000u

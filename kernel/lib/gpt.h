@@ -4,7 +4,6 @@
  * Source: UEFI specification, "GUID Partition Table (GPT) Disk Layout". */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 /* The type of a partition that is a Neap swap area. In sgdisk's words:

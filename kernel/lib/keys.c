@@ -10,29 +10,18 @@ enum { PLAIN, ESCAPE, CSI, SS3 };
 
 static int key_of_final(u8 byte)
 {
-	switch (byte) {
-	case 'A': return KEY_UP;
-	case 'B': return KEY_DOWN;
-	case 'C': return KEY_RIGHT;
-	case 'D': return KEY_LEFT;
-	case 'H': return KEY_HOME;
-	case 'F': return KEY_END;
-	default: return KEY_NONE;
-	}
+	static const u16 keys[] = {KEY_UP, KEY_DOWN, KEY_RIGHT, KEY_LEFT, 0, KEY_END, 0, KEY_HOME};
+
+	return byte >= 'A' && byte <= 'H' && keys[byte - 'A'] ? keys[byte - 'A'] : KEY_NONE;
 }
 
 static int key_of_number(u8 number)
 {
-	switch (number) {
-	case 1:
-	case 7: return KEY_HOME;
-	case 4:
-	case 8: return KEY_END;
-	case 3: return KEY_DELETE;
-	case 5: return KEY_PAGE_UP;
-	case 6: return KEY_PAGE_DOWN;
-	default: return KEY_NONE;
-	}
+	static const u16 keys[] = {
+		0, KEY_HOME, 0, KEY_DELETE, KEY_END, KEY_PAGE_UP, KEY_PAGE_DOWN, KEY_HOME, KEY_END,
+	};
+
+	return number < ARRAY_SIZE(keys) && keys[number] ? keys[number] : KEY_NONE;
 }
 
 static int decode_plain(struct key_decoder *d, u8 byte)
@@ -71,24 +60,15 @@ static int decode_csi(struct key_decoder *d, u8 byte)
 
 int key_decode(struct key_decoder *d, u8 byte)
 {
-	switch (d->state) {
-	case ESCAPE:
-		if (byte == '[') {
-			*d = (struct key_decoder){.state = CSI};
-			return KEY_NONE;
-		}
-		if (byte == 'O') {
-			d->state = SS3;
-			return KEY_NONE;
-		}
-		/* A lone Escape key: what follows stands for itself. */
-		return decode_plain(d, byte);
-	case CSI:
-		return decode_csi(d, byte);
-	case SS3:
-		d->state = PLAIN;
-		return byte < ' ' ? decode_plain(d, byte) : key_of_final(byte);
-	default:
-		return decode_plain(d, byte);
+	if (d->state == ESCAPE && (byte == '[' || byte == 'O')) {
+		*d = (struct key_decoder){.state = byte == '[' ? CSI : SS3};
+		return KEY_NONE;
 	}
+	if (d->state == CSI)
+		return decode_csi(d, byte);
+	if (d->state == SS3 && byte >= ' ') {
+		d->state = PLAIN;
+		return key_of_final(byte);
+	}
+	return decode_plain(d, byte); /* also behind a lone Escape key: it stands for itself */
 }

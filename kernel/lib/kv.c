@@ -9,20 +9,15 @@ static inline bool is_space(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* skip_spaces - behind the separator of "--" exactly one space is ours: what follows is the
- * guest's text and stays as it is. So this is for the spaces before a word only. */
-static const char *skip_spaces(const char *s)
-{
-	while (is_space(*s))
-		s++;
-	return s;
-}
-
 bool kv_next(const char **cursor, struct kv *out)
 {
-	const char *word = skip_spaces(*cursor), *end = word, *equals = NULL;
+	const char *word = *cursor, *end, *equals = NULL;
 
-	for (; *end && !is_space(*end); end++) {
+	/* Behind the separator of "--" exactly one space is ours: what follows is the guest's text and
+	 * stays as it is. */
+	while (is_space(*word))
+		word++;
+	for (end = word; *end && !is_space(*end); end++) {
 		if (*end == '=' && !equals)
 			equals = end;
 	}
@@ -62,11 +57,8 @@ static unsigned int digit_of(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return 255;
+	c |= 0x20; /* a capital letter becomes a small one */
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : 255;
 }
 
 /* number - the @len bytes at @s, decimal or 0x..., not above @max. */
@@ -101,9 +93,7 @@ static int number(const char *s, size_t len, u64 max, u64 *out)
 
 int kv_uint(const struct kv *kv, u64 max, u64 *out)
 {
-	if (!kv->value)
-		return -EINVAL;
-	return number(kv->value, kv->value_len, max, out);
+	return kv->value ? number(kv->value, kv->value_len, max, out) : -EINVAL;
 }
 
 static unsigned int size_shift(char suffix)

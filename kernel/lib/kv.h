@@ -3,7 +3,6 @@
  * K, M, G (binary) or are bytes. */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 struct kv {

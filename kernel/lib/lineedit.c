@@ -7,7 +7,6 @@
  *      one before it. */
 #include "lib/lineedit.h"
 
-#include "lib/compiler.h"
 #include "lib/console.h"
 #include "lib/string.h"
 
@@ -116,29 +115,17 @@ static void edit_key(struct lineedit *le, int key)
 {
 	switch (key) {
 	case KEY_LEFT:
-	case CTRL('B'):
-		le->cursor -= le->cursor > 0;
-		break;
+	case CTRL('B'): le->cursor -= le->cursor > 0; break;
 	case KEY_RIGHT:
-	case CTRL('F'):
-		le->cursor += le->cursor < le->len;
-		break;
+	case CTRL('F'): le->cursor += le->cursor < le->len; break;
 	case KEY_HOME:
-	case CTRL('A'):
-		le->cursor = 0;
-		break;
+	case CTRL('A'): le->cursor = 0; break;
 	case KEY_END:
-	case CTRL('E'):
-		le->cursor = le->len;
-		break;
+	case CTRL('E'): le->cursor = le->len; break;
 	case KEY_UP:
-	case CTRL('P'):
-		history_browse(le, 1);
-		break;
+	case CTRL('P'): history_browse(le, 1); break;
 	case KEY_DOWN:
-	case CTRL('N'):
-		history_browse(le, -1);
-		break;
+	case CTRL('N'): history_browse(le, -1); break;
 	case '\b':
 	case DEL:
 		if (le->cursor)
@@ -149,18 +136,10 @@ static void edit_key(struct lineedit *le, int key)
 		if (le->cursor < le->len)
 			cut(le, le->cursor, le->cursor + 1);
 		break;
-	case CTRL('K'):
-		cut(le, le->cursor, le->len);
-		break;
-	case CTRL('U'):
-		cut(le, 0, le->cursor);
-		break;
-	case CTRL('W'):
-		cut(le, word_start(le), le->cursor);
-		break;
-	case CTRL('L'):
-		le->ops->clear(le);
-		break;
+	case CTRL('K'): cut(le, le->cursor, le->len); break;
+	case CTRL('U'): cut(le, 0, le->cursor); break;
+	case CTRL('W'): cut(le, word_start(le), le->cursor); break;
+	case CTRL('L'): le->ops->clear(le); break;
 	case '\t':
 		if (le->ops->complete)
 			le->ops->complete(le);

@@ -2,7 +2,6 @@
 /* Circular doubly linked lists; the head is a node like the others. */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 struct list {
@@ -21,22 +20,17 @@ static inline bool list_empty(const struct list *l)
 	return l->next == l;
 }
 
-static inline void list_insert_between(struct list *n, struct list *prev, struct list *next)
-{
-	n->prev = prev;
-	n->next = next;
-	prev->next = n;
-	next->prev = n;
-}
-
 static inline void list_add(struct list *head, struct list *n)
 {
-	list_insert_between(n, head, head->next);
+	n->prev = head;
+	n->next = head->next;
+	head->next->prev = n;
+	head->next = n;
 }
 
 static inline void list_add_tail(struct list *head, struct list *n)
 {
-	list_insert_between(n, head->prev, head);
+	list_add(head->prev, n); /* behind the last one */
 }
 
 /* After list_del the node is an empty list of its own: a second list_del is harmless. */

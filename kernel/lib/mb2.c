@@ -3,22 +3,12 @@
  * with its type and size in front, the last one of type 0. A handler sees a tag of which all `size`
  * bytes lie inside the structure. */
 #include "lib/check.h"
-#include "lib/errno.h"
 #include "lib/mb2.h"
 #include "lib/string.h"
 
 enum mb2_tag_type {
-	TAG_END = 0,
-	TAG_CMDLINE = 1,
-	TAG_LOADER = 2,
-	TAG_MODULE = 3,
-	TAG_MEMORY = 6,
-	TAG_FRAMEBUFFER = 8,
-	TAG_EFI32 = 11,
-	TAG_EFI64 = 12,
-	TAG_RSDP_OLD = 14,
-	TAG_RSDP_NEW = 15,
-	TAG_EFI_BOOT_SERVICES = 18,
+	TAG_END = 0, TAG_CMDLINE = 1, TAG_MODULE = 3, TAG_MEMORY = 6, TAG_FRAMEBUFFER = 8,
+	TAG_RSDP_OLD = 14, TAG_RSDP_NEW = 15,
 };
 
 struct mb2_header {
@@ -76,14 +66,10 @@ static const char *tag_string(const struct mb2_tag *tag, size_t offset)
 	return s;
 }
 
-static int take_string(const struct mb2_tag *tag, const char **out)
+static int take_cmdline(const struct mb2_tag *tag, struct boot_info *out)
 {
-	const char *s = tag_string(tag, sizeof(*tag));
-
-	if (!s)
-		return trace(-EINVAL);
-	*out = s;
-	return 0;
+	out->cmdline = tag_string(tag, sizeof(*tag));
+	return out->cmdline ? 0 : trace(-EINVAL);
 }
 
 static int take_module(const struct mb2_tag *tag, struct boot_info *out)
@@ -150,12 +136,8 @@ static int take_framebuffer(const struct mb2_tag *tag, struct boot_info *out)
 	if (f->type == BOOT_FB_RGB && tag->size < sizeof(*f) + sizeof(*c))
 		return trace(-EINVAL);
 	out->fb = (struct boot_framebuffer){
-		.type = (enum boot_fb_type)f->type,
-		.addr = f->addr,
-		.pitch = f->pitch,
-		.width = f->width,
-		.height = f->height,
-		.bpp = f->bpp,
+		.type = (enum boot_fb_type)f->type, .addr = f->addr, .pitch = f->pitch,
+		.width = f->width, .height = f->height, .bpp = f->bpp,
 	};
 	if (f->type == BOOT_FB_RGB) {
 		out->fb.red = (struct boot_colour){c->red_shift, c->red_bits};
@@ -180,34 +162,15 @@ static int take_rsdp(const struct mb2_tag *tag, struct boot_info *out)
 	return 0;
 }
 
-/* take_systab - of both widths the loader gives one; if ever two, the 64-bit one counts. */
-static int take_systab(const struct mb2_tag *tag, struct boot_info *out)
-{
-	bool wide = tag->type == TAG_EFI64;
-
-	if (tag->size < sizeof(*tag) + (wide ? sizeof(u64) : sizeof(u32)))
-		return trace(-EINVAL);
-	if (wide)
-		out->efi_systab = *(const u64 *)(tag + 1);
-	else if (!out->efi_is_64bit)
-		out->efi_systab = *(const u32 *)(tag + 1);
-	out->efi_is_64bit |= wide;
-	return 0;
-}
-
 static int take_tag(const struct mb2_tag *tag, struct boot_info *out)
 {
 	switch (tag->type) {
-	case TAG_CMDLINE: return take_string(tag, &out->cmdline);
-	case TAG_LOADER: return take_string(tag, &out->loader);
+	case TAG_CMDLINE: return take_cmdline(tag, out);
 	case TAG_MODULE: return take_module(tag, out);
 	case TAG_MEMORY: return take_memory(tag, out);
 	case TAG_FRAMEBUFFER: return take_framebuffer(tag, out);
 	case TAG_RSDP_OLD:
 	case TAG_RSDP_NEW: return take_rsdp(tag, out);
-	case TAG_EFI32:
-	case TAG_EFI64: return take_systab(tag, out);
-	case TAG_EFI_BOOT_SERVICES: out->efi_boot_services = true; return 0;
 	default: return 0;
 	}
 }
@@ -218,7 +181,7 @@ int mb2_parse(const void *info, size_t max_bytes, struct boot_info *out)
 	u64 at = sizeof(*header);
 
 	memset(out, 0, sizeof(*out));
-	out->cmdline = out->loader = "";
+	out->cmdline = "";
 	out->fb.type = BOOT_FB_NONE;
 	if (max_bytes < sizeof(*header) || header->total_size > max_bytes)
 		return trace(-EINVAL);

@@ -12,26 +12,19 @@
  * Source: Multiboot2 Specification, "Boot information format". */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 #define MB2_BOOT_MAGIC  0x36d76289u /* what EAX holds at entry */
 #define MB2_MAX_MAP     64
 #define MB2_MAX_MODULES 32
 
-enum mb2_memory_type {
-	MB2_MEMORY_USABLE = 1,
-	MB2_MEMORY_RESERVED = 2,
-	MB2_MEMORY_ACPI = 3, /* usable once the tables are read */
-	MB2_MEMORY_NVS = 4,
-	MB2_MEMORY_BAD = 5,
-};
+enum { MB2_MEMORY_USABLE = 1 }; /* whatever else an entry may be is reserved */
 
 /* [base, base + bytes) does not wrap and is not empty. Entries are in the loader's order;
  * neighbours of one type that touch are joined. */
 struct boot_memory {
 	u64 base, bytes;
-	u32 type; /* enum mb2_memory_type; unknown values mean reserved */
+	u32 type;
 };
 
 struct boot_module {
@@ -59,8 +52,7 @@ struct boot_framebuffer {
 };
 
 struct boot_info {
-	const char *cmdline; /* "" if there is none; so the loader's name */
-	const char *loader;
+	const char *cmdline; /* "" if there is none */
 	u32 nr_memory, nr_modules;
 	u32 nr_dropped; /* modules and memory entries for which there was no room */
 	struct boot_memory memory[MB2_MAX_MAP];
@@ -70,10 +62,6 @@ struct boot_info {
 	 * Their checksums are not looked at. */
 	const void *rsdp_old, *rsdp_new;
 	u32 rsdp_new_bytes;
-	/* Where firmware is UEFI: physical address of the system table, 0 if there is none. */
-	u64 efi_systab;
-	bool efi_is_64bit;
-	bool efi_boot_services; /* not yet terminated: the loader left them to us */
 };
 
 /* mb2_parse - fill @out from the structure at @info, of which at most @max_bytes can be read.

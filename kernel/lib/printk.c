@@ -12,15 +12,10 @@
 void vprintk(const char *fmt, va_list ap)
 {
 	char line[LINE_BYTES];
-	int full = text_vformat(line, sizeof(line), fmt, ap);
-	size_t len, fmt_len = strlen(fmt);
+	size_t len = text_vformat(line, sizeof(line), fmt, ap);
 
-	if (full <= 0)
-		return;
-	len = full;
 	if (len >= sizeof(line)) {
-		bool newline = fmt_len && fmt[fmt_len - 1] == '\n';
-		const char *mark = newline ? "...\n" : "...";
+		const char *mark = fmt[strlen(fmt) - 1] == '\n' ? "...\n" : "...";
 
 		len = sizeof(line) - 1;
 		memcpy(line + len - strlen(mark), mark, strlen(mark));

@@ -6,7 +6,6 @@
 
 #include <stdarg.h>
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 void printk(const char *fmt, ...) printf_like(1, 2);

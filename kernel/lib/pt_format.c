@@ -7,24 +7,16 @@
 #include "lib/pt_walk.h"
 
 enum {
-	X86_P = 1 << 0,
-	X86_RW = 1 << 1,
-	X86_US = 1 << 2,
-	X86_A = 1 << 5,
-	X86_D = 1 << 6,
+	X86_P = 1 << 0, X86_RW = 1 << 1, X86_US = 1 << 2, X86_A = 1 << 5, X86_D = 1 << 6,
 	X86_PS = 1 << 7,
 };
 #define X86_NX (1ull << 63)
 
 enum {
-	EPT_R = 1 << 0,
-	EPT_W = 1 << 1,
-	EPT_X = 1 << 2,
-	EPT_WB = 6 << 3,
-	EPT_LARGE = 1 << 7,
-	EPT_A = 1 << 8,
-	EPT_D = 1 << 9,
+	EPT_R = 1 << 0, EPT_W = 1 << 1, EPT_X = 1 << 2, EPT_WB = 6 << 3, EPT_LARGE = 1 << 7,
+	EPT_A = 1 << 8, EPT_D = 1 << 9,
 };
+static_assert((int)EPT_R == ACC_R && (int)EPT_W == ACC_W && (int)EPT_X == ACC_X, "taken as they are");
 
 #define ADDR64 0x000ffffffffff000ull
 #define ADDR32 0x00000000fffff000ull
@@ -39,33 +31,16 @@ static inline u64 bits(unsigned int lo, unsigned int hi)
 
 static u64 x86_leaf_bits(unsigned int acc, int level)
 {
-	u64 entry = 0;
-
-	if (acc & (ACC_R | ACC_W | ACC_X))
-		entry |= X86_P;
-	if (acc & ACC_W)
-		entry |= X86_RW;
-	if (acc & ACC_U)
-		entry |= X86_US;
-	if (!(acc & ACC_X))
-		entry |= X86_NX;
-	return level > 1 ? entry | X86_PS : entry;
+	return (acc & (ACC_R | ACC_W | ACC_X) ? X86_P : 0) | (acc & ACC_W ? X86_RW : 0) |
+	       (acc & ACC_U ? X86_US : 0) | (acc & ACC_X ? 0 : X86_NX) | (level > 1 ? X86_PS : 0);
 }
 
 static unsigned int x86_rights(u64 entry)
 {
-	unsigned int acc = 0;
-
 	if (!(entry & X86_P))
 		return 0;
-	acc |= ACC_R;
-	if (entry & X86_RW)
-		acc |= ACC_W;
-	if (entry & X86_US)
-		acc |= ACC_U;
-	if (!(entry & X86_NX))
-		acc |= ACC_X;
-	return acc;
+	return ACC_R | (entry & X86_RW ? ACC_W : 0) | (entry & X86_US ? ACC_U : 0) |
+	       (entry & X86_NX ? 0 : ACC_X);
 }
 
 /* Nested walks are user accesses, whatever the guest does: every entry has the user bit. */
@@ -83,28 +58,14 @@ static u64 guest32_leaf_bits(unsigned int acc, int level)
 /* Writable without readable is a misconfiguration. */
 static u64 ept_leaf_bits(unsigned int acc, int level)
 {
-	u64 entry = 0;
-
-	if (acc & ACC_R)
-		entry |= EPT_R;
-	if (acc & ACC_W)
-		entry |= EPT_R | EPT_W;
-	if (acc & ACC_X)
-		entry |= EPT_X;
-	entry |= EPT_WB;
-	return level > 1 ? entry | EPT_LARGE : entry;
+	return (acc & (ACC_R | ACC_W | ACC_X)) | (acc & ACC_W ? EPT_R : 0) | EPT_WB |
+	       (level > 1 ? EPT_LARGE : 0);
 }
 
 static unsigned int ept_rights(u64 entry)
 {
-	unsigned int acc = 0;
+	unsigned int acc = entry & (EPT_R | EPT_W | EPT_X);
 
-	if (entry & EPT_R)
-		acc |= ACC_R;
-	if (entry & EPT_W)
-		acc |= ACC_W;
-	if (entry & EPT_X)
-		acc |= ACC_X;
 	return acc ? acc | ACC_U : 0;
 }
 
@@ -112,26 +73,21 @@ static unsigned int ept_rights(u64 entry)
 
 /* A 4 MiB leaf holds the bits from 32 up of its address, 40 at most, in bits 20:13; those that the
  * processor lacks, and bit 21, are reserved. Nothing else is. */
-static u64 guest32_reserved(u64 entry, int level, unsigned int phys_bits, bool nx)
+static u64 guest32_reserved(u64 entry, int level, unsigned int phys_bits, unused bool nx)
 {
 	unsigned int width = MAX(phys_bits, 32u);
 
-	(void)nx;
-	if (level == 2 && (entry & X86_PS))
-		return entry & bits(MIN(width, 40u) - 19, 21);
-	return 0;
+	return level == 2 && (entry & X86_PS) ? entry & bits(MIN(width, 40u) - 19, 21) : 0;
 }
 
 /* Entries of the PDPT have no rights, A, D or PS, and no NX; those below ignore nothing above the
  * address. */
 static u64 pae_reserved(u64 entry, int level, unsigned int phys_bits, bool nx)
 {
-	u64 mask = bits(phys_bits, 62);
+	u64 mask = bits(phys_bits, nx ? 62 : 63);
 
 	if (level == 3)
 		return entry & (bits(phys_bits, 63) | bits(1, 2) | bits(5, 8));
-	if (!nx)
-		mask |= X86_NX;
 	if (level == 2 && (entry & X86_PS))
 		mask |= bits(13, 20);
 	return entry & mask;
@@ -140,10 +96,8 @@ static u64 pae_reserved(u64 entry, int level, unsigned int phys_bits, bool nx)
 /* Bit 12 of a large leaf is PAT. Bits 62:52 are ignored everywhere. */
 static u64 guest64_reserved(u64 entry, int level, unsigned int phys_bits, bool nx)
 {
-	u64 mask = bits(phys_bits, 51);
+	u64 mask = bits(phys_bits, 51) | (nx ? 0 : X86_NX);
 
-	if (!nx)
-		mask |= X86_NX;
 	if (level == 4)
 		mask |= X86_PS;
 	else if (level == 3 && (entry & X86_PS))
@@ -163,108 +117,42 @@ static u64 guest64_reserved(u64 entry, int level, unsigned int phys_bits, bool n
 #define X86_TABLE (X86_P | X86_RW | X86_US | X86_A)
 #define EPT_TABLE (EPT_R | EPT_W | EPT_X | EPT_A)
 
+/* What formats have in common: a geometry each, and one set of bits but for EPT. */
+#define FOUR_LEVELS \
+	.levels = 4, .entry_bytes = 8, .shift = {0, 12, 21, 30, 39}, .bits = {0, 9, 9, 9, 9}, \
+	.leaf_levels = LEAVES_1G, .addr = ADDR64
+#define X86_BITS \
+	.present = X86_P, .leaf = X86_PS, .accessed = X86_A, .dirty = X86_D, .table_bits = X86_TABLE, \
+	.rights = x86_rights
+
 const struct pt_format pt_format_host = {
-	.name = "host",
-	.levels = 4,
-	.entry_bytes = 8,
-	.shift = {0, 12, 21, 30, 39},
-	.bits = {0, 9, 9, 9, 9},
-	.present = X86_P,
-	.leaf = X86_PS,
-	.leaf_levels = LEAVES_1G,
-	.addr = ADDR64,
-	.accessed = X86_A,
-	.dirty = X86_D,
-	.table_bits = X86_TABLE,
-	.leaf_bits = x86_leaf_bits,
-	.rights = x86_rights,
+	.name = "host", FOUR_LEVELS, X86_BITS, .leaf_bits = x86_leaf_bits,
 };
 
 const struct pt_format pt_format_npt = {
-	.name = "npt",
-	.levels = 4,
-	.entry_bytes = 8,
-	.shift = {0, 12, 21, 30, 39},
-	.bits = {0, 9, 9, 9, 9},
-	.present = X86_P,
-	.leaf = X86_PS,
-	.leaf_levels = LEAVES_1G,
-	.addr = ADDR64,
-	.accessed = X86_A,
-	.dirty = X86_D,
-	.table_bits = X86_TABLE,
-	.leaf_bits = npt_leaf_bits,
-	.rights = x86_rights,
+	.name = "npt", FOUR_LEVELS, X86_BITS, .leaf_bits = npt_leaf_bits,
 };
 
 /* The A and D bits count only where the EPT pointer switches them on. */
 const struct pt_format pt_format_ept = {
-	.name = "ept",
-	.levels = 4,
-	.entry_bytes = 8,
-	.shift = {0, 12, 21, 30, 39},
-	.bits = {0, 9, 9, 9, 9},
-	.present = EPT_R | EPT_W | EPT_X,
-	.leaf = EPT_LARGE,
-	.leaf_levels = LEAVES_1G,
-	.addr = ADDR64,
-	.accessed = EPT_A,
-	.dirty = EPT_D,
-	.table_bits = EPT_TABLE,
-	.leaf_bits = ept_leaf_bits,
-	.rights = ept_rights,
+	.name = "ept", FOUR_LEVELS,
+	.present = EPT_R | EPT_W | EPT_X, .leaf = EPT_LARGE, .accessed = EPT_A, .dirty = EPT_D,
+	.table_bits = EPT_TABLE, .leaf_bits = ept_leaf_bits, .rights = ept_rights,
 };
 
 const struct pt_format pt_format_guest32 = {
-	.name = "32-bit",
-	.levels = 2,
-	.entry_bytes = 4,
-	.shift = {0, 12, 22},
-	.bits = {0, 10, 10},
-	.present = X86_P,
-	.leaf = X86_PS,
-	.leaf_levels = LEAVES_2M,
-	.addr = ADDR32,
-	.accessed = X86_A,
-	.dirty = X86_D,
-	.table_bits = X86_TABLE,
-	.leaf_bits = guest32_leaf_bits,
-	.rights = x86_rights,
-	.reserved = guest32_reserved,
+	.name = "32-bit", .levels = 2, .entry_bytes = 4, .shift = {0, 12, 22}, .bits = {0, 10, 10},
+	.leaf_levels = LEAVES_2M, .addr = ADDR32, X86_BITS,
+	.leaf_bits = guest32_leaf_bits, .reserved = guest32_reserved,
 };
 
 const struct pt_format pt_format_guest_pae = {
-	.name = "PAE",
-	.levels = 3,
-	.entry_bytes = 8,
-	.shift = {0, 12, 21, 30},
-	.bits = {0, 9, 9, 2},
-	.present = X86_P,
-	.leaf = X86_PS,
-	.leaf_levels = LEAVES_2M,
-	.addr = ADDR64,
-	.accessed = X86_A,
-	.dirty = X86_D,
-	.table_bits = X86_TABLE,
-	.leaf_bits = x86_leaf_bits,
-	.rights = x86_rights,
-	.reserved = pae_reserved,
+	.name = "PAE", .levels = 3, .entry_bytes = 8, .shift = {0, 12, 21, 30}, .bits = {0, 9, 9, 2},
+	.leaf_levels = LEAVES_2M, .addr = ADDR64, X86_BITS,
+	.leaf_bits = x86_leaf_bits, .reserved = pae_reserved,
 };
 
 const struct pt_format pt_format_guest64 = {
-	.name = "4-level",
-	.levels = 4,
-	.entry_bytes = 8,
-	.shift = {0, 12, 21, 30, 39},
-	.bits = {0, 9, 9, 9, 9},
-	.present = X86_P,
-	.leaf = X86_PS,
-	.leaf_levels = LEAVES_1G,
-	.addr = ADDR64,
-	.accessed = X86_A,
-	.dirty = X86_D,
-	.table_bits = X86_TABLE,
-	.leaf_bits = x86_leaf_bits,
-	.rights = x86_rights,
-	.reserved = guest64_reserved,
+	.name = "4-level", FOUR_LEVELS, X86_BITS,
+	.leaf_bits = x86_leaf_bits, .reserved = guest64_reserved,
 };

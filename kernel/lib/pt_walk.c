@@ -4,6 +4,7 @@
  * The three functions of the fault path (pt_lookup, pt_lookup_leaf, pt_ensure) know that our own
  * trees have four levels of nine bits, so that every shift is a constant; they read the format's
  * fields once, each entry once, and call nothing. All else is generic. */
+#include "lib/atomic.h"
 #include "lib/check.h"
 #include "lib/pt_walk.h"
 
@@ -23,9 +24,7 @@ static always_inline struct descent descent_begin(const struct pt *pt, u64 va)
 
 	ASSERT(fmt->levels == OUR_LEVELS, "%s tables have %u levels", fmt->name, fmt->levels);
 	return (struct descent){
-		.present = fmt->present,
-		.leaf = fmt->leaf,
-		.addr = fmt->addr,
+		.present = fmt->present, .leaf = fmt->leaf, .addr = fmt->addr,
 		.virt_offset = pt->virt_offset,
 		.entry = pt_table(pt, pt->root) + pt_index(va, OUR_LEVELS),
 	};
@@ -188,13 +187,8 @@ static int guest_fault(const struct pt_guest *g, unsigned int access, u32 why,
 {
 	bool has_nx = g->nx && g->fmt->levels != GUEST32_LEVELS;
 
-	res->pfec = why;
-	if (access & ACC_W)
-		res->pfec |= PFEC_W;
-	if (access & ACC_U)
-		res->pfec |= PFEC_U;
-	if ((access & ACC_X) && (has_nx || g->smep))
-		res->pfec |= PFEC_I;
+	res->pfec = why | (access & ACC_W ? PFEC_W : 0) | (access & ACC_U ? PFEC_U : 0) |
+		    ((access & ACC_X) && (has_nx || g->smep) ? PFEC_I : 0);
 	return -EFAULT;
 }
 
@@ -266,11 +260,8 @@ int pt_walk_guest(const struct pt_guest *g, u64 va, unsigned int access,
 {
 	*res = (struct pt_guest_result){0};
 	switch (g->fmt->levels) {
-	case GUEST32_LEVELS:
-		return walk(g, va, access, res, GUEST32_LEVELS);
-	case PAE_LEVELS:
-		return walk(g, va, access, res, PAE_LEVELS);
-	default:
-		return walk(g, va, access, res, LONG_LEVELS);
+	case GUEST32_LEVELS: return walk(g, va, access, res, GUEST32_LEVELS);
+	case PAE_LEVELS: return walk(g, va, access, res, PAE_LEVELS);
+	default: return walk(g, va, access, res, LONG_LEVELS);
 	}
 }

@@ -24,18 +24,10 @@
  * Not here: what a leaf means (mm/pte.h for the primary table, vmm/ept.c for EPT and NPT). */
 #pragma once
 
-#include "lib/atomic.h"
-#include "lib/compiler.h"
-#include "lib/errno.h"
 #include "lib/types.h"
 
 /* Rights, one set of names for all formats. ACC_U: user mode may (formats without it: always). */
-enum {
-	ACC_R = 1,
-	ACC_W = 2,
-	ACC_X = 4,
-	ACC_U = 8,
-};
+enum { ACC_R = 1, ACC_W = 2, ACC_X = 4, ACC_U = 8 };
 
 #define PT_MAX_LEVELS 5
 #define PT_ENTRIES    512
@@ -140,13 +132,7 @@ void pt_destroy(struct pt *pt, unsigned int from, unsigned int to);
 /* ---- trees of a guest ---------------------------------------------------------------------- */
 
 /* Bits of a page-fault error code: Intel SDM vol. 3A, "Page-Fault Exceptions"; AMD APM 8.4.2. */
-enum {
-	PFEC_P = 1,
-	PFEC_W = 2,
-	PFEC_U = 4,
-	PFEC_RSVD = 8,
-	PFEC_I = 16,
-};
+enum { PFEC_P = 1, PFEC_W = 2, PFEC_U = 4, PFEC_RSVD = 8, PFEC_I = 16 };
 
 struct pt_guest {
 	const struct pt_format *fmt;

@@ -6,7 +6,6 @@
  * moves that may overlap. The compiler would turn some of the plain loops into calls of the very
  * function that it compiles: a compiler_barrier() in the body keeps those loops loops. */
 #include "lib/atomic.h"
-#include "lib/compiler.h"
 #include "lib/string.h"
 
 /* Words at any address, of any memory. */
@@ -164,39 +163,18 @@ char *strchr(const char *s, int c)
 	}
 }
 
-char *strstr(const char *s, const char *needle)
-{
-	size_t n = strlen(needle);
-
-	for (;; s++) {
-		if (strncmp(s, needle, n) == 0)
-			return (char *)s;
-		if (!*s)
-			return NULL;
-	}
-}
-
 bool str_copy(char *dst, const char *src, size_t size)
 {
-	size_t n;
+	size_t n = strnlen(src, size);
 
 	if (size == 0)
 		return false;
-	n = strnlen(src, size);
-	if (n < size) {
-		memcpy(dst, src, n + 1);
-		return true;
-	}
-	memcpy(dst, src, size - 1);
-	dst[size - 1] = '\0';
-	return false;
+	memcpy(dst, src, MIN(n, size - 1));
+	dst[MIN(n, size - 1)] = '\0';
+	return n < size;
 }
 
 bool str_starts(const char *s, const char *prefix)
 {
-	for (; *prefix; s++, prefix++) {
-		if (*s != *prefix)
-			return false;
-	}
-	return true;
+	return strncmp(s, prefix, strlen(prefix)) == 0;
 }

@@ -14,7 +14,6 @@ size_t strnlen(const char *s, size_t max);
 int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t n);
 char *strchr(const char *s, int c);
-char *strstr(const char *s, const char *needle);
 
 /* str_copy - copy @src into the @size bytes at @dst, always terminated; false if it was cut. */
 bool str_copy(char *dst, const char *src, size_t size);

@@ -27,26 +27,20 @@ enum swap_header_state swap_header_judge(const void *block, u64 device_bytes)
 
 const char *swap_headers_mismatch(const void *first, const void *last, u64 device_bytes)
 {
-	static const char *const bad_first[] = {
-		[SWAP_HEADER_NONE] = "no header at its start",
-		[SWAP_HEADER_VERSION] = "version unknown",
-		[SWAP_HEADER_CRC] = "wrong CRC in its first header",
-		[SWAP_HEADER_LENGTH] = "made for another size",
-	};
-	static const char *const bad_last[] = {
-		[SWAP_HEADER_NONE] = "no header at its end",
-		[SWAP_HEADER_VERSION] = "version unknown",
-		[SWAP_HEADER_CRC] = "wrong CRC in its last header",
-		[SWAP_HEADER_LENGTH] = "made for another size",
+	static const char *const bad[][2] = {
+		[SWAP_HEADER_NONE] = {"no header at its start", "no header at its end"},
+		[SWAP_HEADER_VERSION] = {"version unknown", "version unknown"},
+		[SWAP_HEADER_CRC] = {"wrong CRC in its first header", "wrong CRC in its last header"},
+		[SWAP_HEADER_LENGTH] = {"made for another size", "made for another size"},
 	};
 	enum swap_header_state a = swap_header_judge(first, device_bytes);
 	enum swap_header_state b = swap_header_judge(last, device_bytes);
 
 	/* A disk that was grown or cut has no header at its end: its size is the better word. */
 	if (a != SWAP_HEADER_GOOD && (a != SWAP_HEADER_NONE || b == SWAP_HEADER_GOOD))
-		return bad_first[a];
+		return bad[a][0];
 	if (b != SWAP_HEADER_GOOD)
-		return bad_last[b];
+		return bad[b][1];
 	return memcmp(first, last, SWAP_HEADER_BYTES) ? "its headers differ" : NULL;
 }
 

@@ -21,7 +21,6 @@
  * The kernel never writes a header; `tools/neap mkswap` does (tools/neaplib/swapdisk.py). */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 #define SWAP_HEADER_BYTES 4096

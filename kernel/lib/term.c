@@ -3,7 +3,6 @@
  * monitor uses. The cursor is always inside the grid, whatever the bytes say. */
 #include "lib/term.h"
 
-#include "lib/compiler.h"
 #include "lib/console.h"
 
 #define ESC       27
@@ -57,26 +56,17 @@ static void erase(struct term *t, unsigned int from, unsigned int to)
 static void take_text(struct term *t, u8 byte)
 {
 	switch (byte) {
-	case '\n':
-		new_line(t);
-		return;
-	case '\r':
-		move_to(t, 0, t->row);
-		return;
-	case '\b':
-		move_to(t, t->col ? t->col - 1 : 0, t->row);
-		return;
-	case '\t':
-		move_to(t, (t->col | 7) + 1, t->row);
-		return;
-	case ESC:
-		t->state = ESCAPE;
-		return;
+	case '\n': new_line(t); break;
+	case '\r': move_to(t, 0, t->row); break;
+	case '\b': move_to(t, t->col ? t->col - 1 : 0, t->row); break;
+	case '\t': move_to(t, (t->col | 7) + 1, t->row); break;
+	case ESC: t->state = ESCAPE; break;
+	default:
+		if ((byte >= ' ' && byte < UNKNOWN) || byte == GLYPH_FULL || byte == GLYPH_SHADE)
+			put(t, byte);
+		else if (byte >= 0xc0)
+			put(t, UNKNOWN); /* its continuation bytes, 80..BF, show nothing */
 	}
-	if ((byte >= ' ' && byte < UNKNOWN) || byte == GLYPH_FULL || byte == GLYPH_SHADE)
-		put(t, byte);
-	else if (byte >= 0xc0)
-		put(t, UNKNOWN); /* its continuation bytes, 80..BF, show nothing */
 }
 
 /* ---- escape sequences ---------------------------------------------------------------------- */
@@ -89,62 +79,37 @@ static unsigned int param(const struct term *t, unsigned int n, unsigned int sta
 
 static void set_colour(struct term *t, unsigned int n)
 {
-	if (n == 0) {
-		t->attr = TERM_ATTR_DEFAULT;
+	unsigned int digit = n % 10;
+
+	if (n == 0)
 		t->reverse = false;
-	} else if (n == 1) {
+	if (n == 0)
+		t->attr = TERM_ATTR_DEFAULT;
+	else if (n == 1)
 		t->attr |= 8;
-	} else if (n == 22) {
+	else if (n == 22)
 		t->attr &= ~8;
-	} else if (n == 7 || n == 27) {
+	else if (n == 7 || n == 27)
 		t->reverse = n == 7;
-	} else if (n >= 30 && n <= 37) {
-		t->attr = (t->attr & 0xf8) | (n - 30);
-	} else if (n >= 90 && n <= 97) {
-		t->attr = (t->attr & 0xf0) | 8 | (n - 90);
-	} else if (n >= 40 && n <= 47) {
-		t->attr = (t->attr & 0x0f) | (n - 40) << 4;
-	} else if (n >= 100 && n <= 107) {
-		t->attr = (t->attr & 0x0f) | (8 | (n - 100)) << 4;
-	} else if (n == 39) {
+	else if (n >= 30 && n <= 37)
+		t->attr = (t->attr & 0xf8) | digit;
+	else if (n >= 90 && n <= 97)
+		t->attr = (t->attr & 0xf0) | 8 | digit;
+	else if ((n >= 40 && n <= 47) || (n >= 100 && n <= 107))
+		t->attr = (t->attr & 0x0f) | (digit | (n >= 100 ? 8 : 0)) << 4;
+	else if (n == 39)
 		t->attr = (t->attr & 0xf0) | (TERM_ATTR_DEFAULT & 0x0f);
-	} else if (n == 49) {
+	else if (n == 49)
 		t->attr = (t->attr & 0x0f) | (TERM_ATTR_DEFAULT & 0xf0);
-	}
 }
 
-static void erase_line(struct term *t)
+/* Of the cells [start, end): those from the cursor on, those up to it, or all. */
+static void erase_part(struct term *t, unsigned int start, unsigned int end)
 {
-	unsigned int start = t->row * t->cols, here = start + t->col, end = start + t->cols;
+	unsigned int here = t->row * t->cols + t->col, which = param(t, 0, 0);
 
-	switch (param(t, 0, 0)) {
-	case 0:
-		erase(t, here, end);
-		break;
-	case 1:
-		erase(t, start, here + 1);
-		break;
-	case 2:
-		erase(t, start, end);
-		break;
-	}
-}
-
-static void erase_screen(struct term *t)
-{
-	unsigned int here = t->row * t->cols + t->col, end = t->rows * t->cols;
-
-	switch (param(t, 0, 0)) {
-	case 0:
-		erase(t, here, end);
-		break;
-	case 1:
-		erase(t, 0, here + 1);
-		break;
-	case 2:
-		erase(t, 0, end);
-		break;
-	}
+	if (which <= 2)
+		erase(t, which == 0 ? here : start, which == 1 ? here + 1 : end);
 }
 
 static void run_sequence(struct term *t, u8 final)
@@ -152,27 +117,13 @@ static void run_sequence(struct term *t, u8 final)
 	unsigned int n = param(t, 0, 1);
 
 	switch (final) {
-	case 'A':
-		move_to(t, t->col, t->row > n ? t->row - n : 0);
-		break;
-	case 'B':
-		move_to(t, t->col, t->row + n);
-		break;
-	case 'C':
-		move_to(t, t->col + n, t->row);
-		break;
-	case 'D':
-		move_to(t, t->col > n ? t->col - n : 0, t->row);
-		break;
-	case 'H':
-		move_to(t, param(t, 1, 1) - 1, n - 1);
-		break;
-	case 'J':
-		erase_screen(t);
-		break;
-	case 'K':
-		erase_line(t);
-		break;
+	case 'A': move_to(t, t->col, t->row > n ? t->row - n : 0); break;
+	case 'B': move_to(t, t->col, t->row + n); break;
+	case 'C': move_to(t, t->col + n, t->row); break;
+	case 'D': move_to(t, t->col > n ? t->col - n : 0, t->row); break;
+	case 'H': move_to(t, param(t, 1, 1) - 1, n - 1); break;
+	case 'J': erase_part(t, 0, t->rows * t->cols); break;
+	case 'K': erase_part(t, t->row * t->cols, (t->row + 1) * t->cols); break;
 	case 'm':
 		for (unsigned int i = 0; i < t->nr_params; i++)
 			set_colour(t, t->params[i]);
@@ -204,24 +155,18 @@ static void take_sequence(struct term *t, u8 byte)
 
 static void take(struct term *t, u8 byte)
 {
-	switch (t->state) {
-	case TEXT:
-		take_text(t, byte);
-		break;
-	case ESCAPE:
-		t->state = TEXT;
-		if (byte == '[') {
-			t->state = CSI;
-			t->nr_params = 1;
-			t->params[0] = 0;
-			t->private = false;
-		} else if (byte < ' ') {
-			take_text(t, byte);
-		}
-		break;
-	case CSI:
+	if (t->state == CSI) {
 		take_sequence(t, byte);
-		break;
+	} else if (t->state == ESCAPE && byte == '[') {
+		t->state = CSI;
+		t->nr_params = 1;
+		t->params[0] = 0;
+		t->private = false;
+	} else if (t->state == TEXT || byte < ' ') {
+		t->state = TEXT;
+		take_text(t, byte);
+	} else {
+		t->state = TEXT;
 	}
 }
 
@@ -241,11 +186,5 @@ void term_clear(struct term *t)
 
 void term_init(struct term *t, const struct term_ops *ops, unsigned int cols, unsigned int rows)
 {
-	*t = (struct term){
-		.ops = ops,
-		.cols = cols,
-		.rows = rows,
-		.attr = TERM_ATTR_DEFAULT,
-		.state = TEXT,
-	};
+	*t = (struct term){.ops = ops, .cols = cols, .rows = rows, .attr = TERM_ATTR_DEFAULT};
 }

@@ -87,7 +87,7 @@ int hva_fault_handler(u64 va, u32 pfec);
 
 struct cluster {
 	u64 *words; /* [a] one page, made with the first slot that is given out here */
-	u32 used;   /* [a] slots that are not free */
+	u32 used;   /* [a] slots that are not free, or that the last cluster lacks */
 };
 
 enum swap_area_state { AREA_OFF, AREA_ON, AREA_GOING };

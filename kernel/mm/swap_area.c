@@ -78,6 +78,7 @@ static int area_open(struct swap_area *a, struct blkdev *dev, int priority)
 		.dev = dev, .first_sector = where.start, .priority = priority, .nr_slots = nr,
 		.nr_clusters = nr_clusters, .clusters = page_to_virt(p),
 	};
+	a->clusters[nr_clusters - 1].used = nr_clusters * CLUSTER_SLOTS - nr; /* what it is short of */
 	spin_init(&a->lock, RANK_SWAP);
 	atomic_add(&swap_counts.pages, nr);
 	atomic_store(&a->state, AREA_ON);

@@ -7,7 +7,7 @@
  * RANK_WAIT; not from interrupts. Who locks unlocks; a reader is not known by name. */
 #pragma once
 
-#include "lib/compiler.h"
+#include "lib/types.h"
 #include "sched/wait.h"
 
 struct mutex {

@@ -16,7 +16,6 @@
 #include "cpu/trap.h"
 #include "cpu/x86.h"
 #include "lib/check.h"
-#include "lib/errno.h"
 #include "lib/format.h"
 #include "lib/string.h"
 #include "sched/sched_internal.h"

@@ -16,7 +16,6 @@
 #include "cpu/percpu.h"
 #include "cpu/smp.h"
 #include "lib/atomic.h"
-#include "lib/compiler.h"
 #include "lib/list.h"
 #include "lib/types.h"
 

@@ -3,7 +3,6 @@
 #include "vmm/config.h"
 
 #include "lib/check.h"
-#include "lib/errno.h"
 #include "lib/format.h"
 #include "lib/kv.h"
 #include "lib/string.h"

@@ -5,7 +5,6 @@
  * the caller's business. */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 #define VM_NAME_SIZE     32 /* with the NUL */

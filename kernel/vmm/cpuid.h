@@ -5,7 +5,6 @@
  * policy is pure: the host's CPUID comes in through a function, so that it is tested on the host. */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 struct cpuid_leaf {

@@ -6,7 +6,6 @@
 #include "vmm/decode.h"
 
 #include "lib/check.h"
-#include "lib/errno.h"
 #include "vmm/decode_tables.h"
 
 struct reader {

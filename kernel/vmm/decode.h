@@ -13,7 +13,6 @@
  * immediate bytes, as AMD's EXTRQ and INSERTQ (Intel: undefined). */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 enum insn_mode { INSN_16, INSN_32, INSN_64 }; /* default operand size of the code segment */

@@ -6,7 +6,6 @@
  * Order: what can fault (reading the source from the guest's memory) comes before what cannot be
  * undone (writing to a device), so a fault leaves the guest as before the instruction. */
 #include "cpu/x86.h"
-#include "lib/check.h"
 #include "lib/errno.h"
 #include "lib/format.h"
 #include "lib/pt_walk.h"

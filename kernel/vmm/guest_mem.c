@@ -12,9 +12,7 @@
 
 #include "cpu/x86.h"
 #include "lib/check.h"
-#include "lib/errno.h"
 #include "lib/pt_walk.h"
-#include "lib/string.h"
 #include "mm/uaccess.h"
 #include "vmm/decode.h"
 #include "vmm/vm.h"

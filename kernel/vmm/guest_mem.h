@@ -5,7 +5,6 @@
  * => all: v's thread (its mm is in CR3), no spinlock, interrupts on; may sleep (N11). */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 #include "vmm/vcpu.h"
 

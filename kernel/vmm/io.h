@@ -4,7 +4,6 @@
  * VM runs, so lookups need no lock; a device guards its own state (RANK_DEVICE). */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 struct vcpu;

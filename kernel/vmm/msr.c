@@ -2,7 +2,6 @@
 /* The virtual processor's model-specific registers: one table. Those that VMLOAD/VMSAVE and the VMCB
  * (or a VMCS's load and store) keep apart do not exit at all and are not here. What is not in the
  * table does not exist: #GP, or for stubborn guests (msr=ignore) reads 0 and ignores writes. */
-#include "cpu/clock.h"
 #include "cpu/features.h"
 #include "cpu/x86.h"
 #include "lib/errno.h"

@@ -90,8 +90,8 @@ static void name_note(const char *line)
 
 	if (colon)
 		(void)text_format(name, sizeof(name), "%.*s", (int)(colon - from), from);
-	for (const char *at = names; (at = strstr(at, name)); at++) {
-		char behind = at[strlen(name)];
+	for (const char *at = names; *at; at++) {
+		char behind = str_starts(at, name) ? at[strlen(name)] : '?';
 		if ((at == names || at[-1] == ' ') && (behind == ' ' || !behind))
 			return;
 	}

@@ -4,6 +4,7 @@
  * format, with table pages failing at every k-th request, and no page is left at the end. */
 #include "host.h"
 
+#include "lib/atomic.h"
 #include "softmmu.h"
 
 /* The universe: addresses whose index at each level is one of a few, so that tables are shared, at

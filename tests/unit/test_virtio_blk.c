@@ -87,7 +87,7 @@ static struct {
 	void (*handler)(void);
 	struct virtio_queue_memory queue;
 	volatile u16 notified;
-	bool ready, failed;
+	bool ready;
 	u32 nr_resets;
 	u16 seen, given; /* indices */
 	u16 pending[MAX_QUEUE];
@@ -151,12 +151,6 @@ void virtio_ready(struct virtio_device *v)
 {
 	(void)v;
 	device.ready = true;
-}
-
-void virtio_fail(struct virtio_device *v)
-{
-	(void)v;
-	device.failed = true;
 }
 
 void pci_msix_route(const struct pci_msix *m, u32 index, u8 v, u8 apic_id)

@@ -3,7 +3,6 @@
 #include "vmm/devices/board.h"
 
 #include "lib/check.h"
-#include "lib/errno.h"
 #include "mm/objcache.h"
 #include "vmm/devices/fw_cfg.h"
 #include "vmm/devices/lapic.h"

@@ -2,7 +2,6 @@
 /* The virtual board: which devices a VM has. One device one file; board.c puts them on the bus. */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 struct board;

@@ -2,7 +2,6 @@
 /* Selecting a key copies its item; reading walks through it and then gives zeros. */
 #include "vmm/devices/fw_cfg.h"
 
-#include "lib/compiler.h"
 #include "lib/string.h"
 #include "vmm/vm.h"
 

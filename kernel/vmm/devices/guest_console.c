@@ -3,7 +3,6 @@
 #include "vmm/devices/guest_console.h"
 
 #include "cpu/clock.h"
-#include "lib/compiler.h"
 #include "lib/printk.h"
 
 #define PARTIAL_NS (100 * 1000 * 1000ull)

@@ -8,8 +8,6 @@
  * ICR is never seen busy: a message is delivered before the write returns. */
 #include "vmm/devices/lapic.h"
 
-#include "cpu/x86.h"
-#include "lib/check.h"
 #include "lib/errno.h"
 #include "mm/objcache.h"
 #include "vmm/io.h"

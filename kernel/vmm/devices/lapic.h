@@ -4,7 +4,6 @@
  * Controller (APIC)". */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 struct lapic;

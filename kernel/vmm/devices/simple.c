@@ -3,7 +3,6 @@
 #include "vmm/devices/simple.h"
 
 #include "lib/atomic.h"
-#include "lib/compiler.h"
 #include "vmm/vm.h"
 
 static u64 read_ones(unused struct vcpu *v, unused void *dev, unused u64 offset,

@@ -2,7 +2,6 @@
 /* A 16550A serial port, enough for drivers that poll: registers, FIFO bits, loopback. */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 #include "vmm/devices/guest_console.h"
 

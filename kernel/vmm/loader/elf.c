@@ -4,7 +4,6 @@
 #include "vmm/loader/elf.h"
 
 #include "lib/check.h"
-#include "lib/errno.h"
 #include "lib/format.h"
 #include "lib/string.h"
 

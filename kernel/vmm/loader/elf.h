@@ -2,7 +2,6 @@
 /* A reader for ELF executables of x86, 32 and 64 bit, which trusts no byte of them. */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 #define ELF_SEGMENTS_MAX 32

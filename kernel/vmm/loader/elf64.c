@@ -6,7 +6,6 @@
  *	+0 PML4 (one entry)   +1 PDPT (four)   +2 to +5 page directories (512 each)
  *
  * Source: Intel SDM vol. 3A, "4-level paging and 5-level paging". */
-#include "lib/errno.h"
 #include "vmm/loader/loader_internal.h"
 
 #define PTE_PRESENT  (1ull << 0)

@@ -3,7 +3,6 @@
 #include "vmm/loader/loader.h"
 
 #include "lib/check.h"
-#include "lib/errno.h"
 #include "lib/format.h"
 #include "lib/string.h"
 #include "vmm/loader/loader_internal.h"

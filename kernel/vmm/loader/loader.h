@@ -10,7 +10,6 @@
  * them the file must be ELF32 or ELF64, and is entered in 32-bit mode in both cases. */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 struct guest_image {

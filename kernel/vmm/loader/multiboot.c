@@ -4,7 +4,6 @@
 #include "vmm/loader/multiboot.h"
 
 #include "lib/check.h"
-#include "lib/errno.h"
 #include "lib/string.h"
 #include "vmm/loader/loader_internal.h"
 

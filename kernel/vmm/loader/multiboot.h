@@ -4,7 +4,6 @@
  * information format". */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 #define MULTIBOOT_HEADER_MAGIC 0x1badb002u

@@ -3,7 +3,6 @@
 #include "vmm/loader/place.h"
 
 #include "lib/check.h"
-#include "lib/errno.h"
 
 void place_take(struct place *p, u64 start, u64 end)
 {

@@ -2,7 +2,6 @@
 /* Which parts of a guest's memory are taken, and where there is room for more. */
 #pragma once
 
-#include "lib/compiler.h"
 #include "lib/types.h"
 
 #define PLACE_MAX 48
