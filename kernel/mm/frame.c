@@ -293,6 +293,9 @@ void frame_free(struct page *p, unsigned int order)
 	CHECK(owner != FRAME_FREE && !(flags & PG_RESERVED),
 	      "frame %#lx is not given out (freed twice, or reserved): flags %#x refcount %u",
 	      page_to_pfn(p).v, flags, p->refcount);
+	CHECK(!(flags & (PG_LRU | PG_SWAPCACHE | PG_WRITEBACK)),
+	      "frame %#lx freed, but still on a list or in the swap cache: flags %#x",
+	      page_to_pfn(p).v, flags);
 	CHECK(atomic_load_relaxed(&p->mapcount) == 0,
 	      "frame %#lx freed with mapcount %u, flags %#x", page_to_pfn(p).v, p->mapcount, flags);
 	refcount_drop(p);

@@ -18,6 +18,7 @@
  * anyway. PG_LRU says that a page is on a list of the mm that page_mm_id names. */
 #pragma once
 
+#include "lib/check.h"
 #include "lib/types.h"
 #include "mm/page.h"
 
@@ -59,6 +60,7 @@ static inline void page_list_add(struct page_list *l, struct page *p)
 {
 	u32 at = page_to_pfn(p).v;
 
+	ASSERT(!page_test(p, PG_LRU), "frame %#x is on a list already", at);
 	p->prev = PAGE_NONE;
 	p->next = l->head;
 	*(l->head == PAGE_NONE ? &l->tail : &page_array[l->head].prev) = at;

@@ -182,8 +182,10 @@ void mm_exit(struct mm *mm)
 	      "mm %u: %lu + %lu pages still mapped, %lu swapped", mm->id, mm->nr_anon,
 	      mm->nr_zero_mapped, mm->nr_swapped);
 	while (mm_guest_frames(mm)) {
-		if (!reclaim_drain(mm))
-			wait_event(&exit_waiters, !mm_guest_frames(mm) || lru_pages(&mm->lru));
+		if (reclaim_drain(mm))
+			continue;
+		wait_event(&exit_waiters, !mm_guest_frames(mm) || lru_pages(&mm->lru));
+		thread_yield(); /* somebody may have the page that is left, for a moment */
 	}
 	mm_put(mm);
 }

@@ -64,9 +64,11 @@ void reclaim_stats(struct reclaim_stats *s)
 /* batch_add - => PT lock; @p is off its list */
 static bool batch_add(struct batch *b, struct page *p)
 {
+	bool mapped = atomic_load(&p->mapcount);
 	hva_t at;
 
-	if (page_test(p, PG_WRITEBACK) || !rmap_hint(p, b->mm, &at) || !page_trylock(p))
+	/* Of a page that is nowhere mapped the address is a hint, of use if there is one. */
+	if ((!rmap_hint(p, b->mm, &at) && mapped) || page_test(p, PG_WRITEBACK) || !page_trylock(p))
 		return false;
 	page_get(p); /* the list's pages are mapped or in the swap cache: somebody has one */
 	b->page[b->nr] = p;
@@ -380,7 +382,7 @@ static bool slot_change(struct mm *mm, struct page *p, u64 at, slot_t was)
 	u64 *entry = mm_entry(mm, at);
 
 	spin_lock(&mm->pt_lock);
-	if (pte_read(entry).v == pte_of_slot(was).v && slot_read(was).count == 1) {
+	if (entry && pte_read(entry).v == pte_of_slot(was).v && slot_read(was).count == 1) {
 		slot_get(now);
 		atomic_store(entry, pte_of_slot(now).v);
 		(void)slot_put(was);
@@ -491,6 +493,31 @@ static u32 shrink(struct mm *mm, u32 want, u32 *looked)
 	isolate(&b, MIN(want, (u32)BATCH));
 	*looked = (u32)(counts.scanned - before);
 	return b.nr ? batch_run(&b) : 0;
+}
+
+int mm_evict(struct mm *mm, hva_t at)
+{
+	struct batch b = {.mm = mm, .flush_start = ~0ull};
+	const u64 *entry = mm_entry(mm, at.v);
+	pte_t pte = {entry ? atomic_load(entry) : 0};
+	int err = -EAGAIN;
+
+	if (!pte_present(pte) || pte_is_zero(pte))
+		return -ENOENT;
+	spin_lock(&mm->pt_lock);
+	struct page *p = pfn_to_page(pte_pfn(pte));
+	if (pte_read(entry).v == pte.v && page_test(p, PG_LRU) && page_mm_id(p) == mm->id) {
+		lru_del(&mm->lru, p);
+		if (!batch_add(&b, p))
+			lru_add(&mm->lru, p, false, 0);
+	}
+	spin_unlock(&mm->pt_lock);
+	if (b.nr) {
+		/* Asked for by name, so its youth does not save it: the second look finds it old. */
+		(void)page_young(mm, b.at[0]);
+		err = batch_run(&b) ? 0 : -EAGAIN;
+	}
+	return err;
 }
 
 u64 reclaim_drain(struct mm *mm)

@@ -85,7 +85,7 @@ bool rmap_hint(const struct page *p, const struct mm *mm, hva_t *at)
 {
 	u64 entry = atomic_load(&p->rmap);
 
-	*at = hva(entry & ENTRY_HVA);
+	*at = hva(page_test(p, PG_RMAP_CHAIN) ? 0 : entry & ENTRY_HVA);
 	return !page_test(p, PG_RMAP_CHAIN) && entry && entry >> 48 == mm->id;
 }
 

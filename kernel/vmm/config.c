@@ -34,11 +34,8 @@ static int refuse_value(struct parser *p, const struct kv *kv, const char *give)
 /* The value's place among the words in @words, which is separated by commas; -1 if it is none. */
 static int word_index(const struct kv *kv, const char *words)
 {
-	const char *end;
-	int index;
-
-	for (index = 0; words; index++) {
-		end = strchr(words, ',');
+	for (int index = 0; words; index++) {
+		const char *end = strchr(words, ',');
 		if (kv->value_len == (end ? (size_t)(end - words) : strlen(words)) &&
 		    memcmp(kv->value, words, kv->value_len) == 0)
 			return index;
@@ -47,22 +44,25 @@ static int word_index(const struct kv *kv, const char *words)
 	return -1;
 }
 
-static int parse_choice(struct parser *p, const struct kv *kv, const char *words, int *out)
+/* Each reads a value to @out: a field of struct vm_config of the kind that keys[] says. */
+static int parse_choice(struct parser *p, const struct kv *kv, const char *words, void *out)
 {
-	*out = word_index(kv, words);
-	return *out < 0 ? refuse(p, "%.*s=%.*s: give one of %s", (int)kv->key_len, kv->key,
-				 (int)kv->value_len, kv->value, words)
-			: 0;
+	int index = word_index(kv, words);
+
+	if (index < 0)
+		return refuse(p, "%.*s=%.*s: give one of %s", (int)kv->key_len, kv->key,
+			      (int)kv->value_len, kv->value, words);
+	*(unsigned int *)out = (unsigned int)index;
+	return 0;
 }
 
-static int parse_switch(struct parser *p, const struct kv *kv, const char *words, bool *out)
+static int parse_switch(struct parser *p, const struct kv *kv, const char *words, void *out)
 {
-	int choice;
-	int err;
+	unsigned int choice;
+	int err = parse_choice(p, kv, words, &choice);
 
-	err = parse_choice(p, kv, words, &choice);
 	if (!err)
-		*out = choice == 1;
+		*(bool *)out = choice == 1;
 	return err;
 }
 
@@ -73,135 +73,78 @@ static bool is_name_char(char c)
 }
 
 /* Names begin console lines and stand in SUMMARY lines, which scripts split. */
-static int parse_name(struct parser *p, const struct kv *kv, char out[VM_NAME_SIZE])
+static int parse_name(struct parser *p, const struct kv *kv, unused const char *words, void *out)
 {
-	size_t i;
-
-	for (i = 0; i < kv->value_len; i++)
+	for (size_t i = 0; i < kv->value_len; i++)
 		if (!is_name_char(kv->value[i]))
 			return refuse_value(p, kv, "a name of letters, digits, '.', '_' and '-'");
 	if (kv->value_len == 0 || kv->value_len >= VM_NAME_SIZE)
 		return refuse_value(p, kv, "a name of 1 to 31 characters");
 	memcpy(out, kv->value, kv->value_len);
-	out[kv->value_len] = '\0';
+	((char *)out)[kv->value_len] = '\0';
 	return 0;
 }
 
-static int parse_pages(struct parser *p, const struct kv *kv, u64 *out)
+/* @words: "none" where that is a size, too. */
+static int parse_pages(struct parser *p, const struct kv *kv, const char *words, void *out)
 {
-	if (kv_size(kv, out))
+	u64 bytes;
+
+	if (words && kv_value_is(kv, words))
+		return 0;
+	if (kv_size(kv, &bytes))
 		return refuse_value(p, kv, "a size, as 64M");
-	if (*out == 0)
+	if (bytes == 0)
 		return refuse_value(p, kv, "more than nothing");
-	if (page_offset(*out))
+	if (page_offset(bytes))
 		return refuse_value(p, kv, "a multiple of 4K");
+	*(u64 *)out = bytes;
 	return 0;
 }
 
-static int parse_vm(struct parser *p, const struct kv *kv)
-{
-	return parse_name(p, kv, p->out->name);
-}
-
-static int parse_initrd(struct parser *p, const struct kv *kv)
-{
-	return parse_name(p, kv, p->out->initrd_of);
-}
-
-static int parse_image(struct parser *p, const struct kv *kv)
-{
-	return parse_name(p, kv, p->out->image);
-}
-
-static int parse_mem(struct parser *p, const struct kv *kv)
-{
-	return parse_pages(p, kv, &p->out->mem_bytes);
-}
-
-static int parse_cpus(struct parser *p, const struct kv *kv)
+static int parse_cpus(struct parser *p, const struct kv *kv, unused const char *words, void *out)
 {
 	u64 nr;
 
 	if (kv_uint(kv, VM_CPUS_MAX, &nr) || nr == 0)
 		return refuse_value(p, kv, "1 to 8");
-	p->out->cpus = (unsigned int)nr;
+	*(unsigned int *)out = (unsigned int)nr;
 	return 0;
 }
 static_assert(VM_CPUS_MAX == 8, "the line above tells the operator");
 
-static int parse_mmu(struct parser *p, const struct kv *kv)
+static int parse_reset(struct parser *p, const struct kv *kv, const char *words, void *out)
 {
-	int choice;
-	int err;
+	unsigned int choice;
+	int err = parse_choice(p, kv, words, &choice);
 
-	err = parse_choice(p, kv, "auto,tdp,shadow", &choice);
 	if (!err)
-		p->out->mmu = (enum vm_mmu)choice;
+		*(enum vm_reset *)out = (enum vm_reset)(VM_RESET_OK + choice);
 	return err;
-}
-
-static int parse_limit(struct parser *p, const struct kv *kv)
-{
-	if (kv_value_is(kv, "none"))
-		return 0;
-	return parse_pages(p, kv, &p->out->limit_bytes);
-}
-
-static int parse_pin(struct parser *p, const struct kv *kv)
-{
-	int choice;
-	int err;
-
-	err = parse_choice(p, kv, "off,old,notified", &choice);
-	if (!err)
-		p->out->pin = (enum vm_pin)choice;
-	return err;
-}
-
-static int parse_reset(struct parser *p, const struct kv *kv)
-{
-	int choice;
-	int err;
-
-	err = parse_choice(p, kv, "ok,stop,restart", &choice);
-	if (!err)
-		p->out->reset = (enum vm_reset)(VM_RESET_OK + choice);
-	return err;
-}
-
-static int parse_apic(struct parser *p, const struct kv *kv)
-{
-	return parse_switch(p, kv, "off,on", &p->out->apic);
-}
-
-static int parse_testdev(struct parser *p, const struct kv *kv)
-{
-	return parse_switch(p, kv, "off,on", &p->out->testdev);
-}
-
-static int parse_msr(struct parser *p, const struct kv *kv)
-{
-	return parse_switch(p, kv, "fault,ignore", &p->out->msr_ignore);
 }
 
 enum { KEY_VM, KEY_INITRD }; /* the first two of keys[] */
 
+#define FIELD(name) offsetof(struct vm_config, name)
+
 static const struct {
 	const char *name;
-	int (*parse)(struct parser *p, const struct kv *kv);
+	int (*parse)(struct parser *p, const struct kv *kv, const char *words, void *out);
+	size_t field;
+	const char *words;
 } keys[] = {
-	[KEY_VM] = {"vm", parse_vm},
-	[KEY_INITRD] = {"initrd", parse_initrd},
-	{"image", parse_image},
-	{"mem", parse_mem},
-	{"cpus", parse_cpus},
-	{"mmu", parse_mmu},
-	{"limit", parse_limit},
-	{"pin", parse_pin},
-	{"reset", parse_reset},
-	{"apic", parse_apic},
-	{"testdev", parse_testdev},
-	{"msr", parse_msr},
+	[KEY_VM] = {"vm", parse_name, FIELD(name), NULL},
+	[KEY_INITRD] = {"initrd", parse_name, FIELD(initrd_of), NULL},
+	{"image", parse_name, FIELD(image), NULL},
+	{"mem", parse_pages, FIELD(mem_bytes), NULL},
+	{"cpus", parse_cpus, FIELD(cpus), NULL},
+	{"mmu", parse_choice, FIELD(mmu), "auto,tdp,shadow"},
+	{"limit", parse_pages, FIELD(limit_bytes), "none"},
+	{"pin", parse_choice, FIELD(pin), "off,old,notified"},
+	{"reset", parse_reset, FIELD(reset), "ok,stop,restart"},
+	{"apic", parse_switch, FIELD(apic), "off,on"},
+	{"testdev", parse_switch, FIELD(testdev), "off,on"},
+	{"msr", parse_switch, FIELD(msr_ignore), "fault,ignore"},
 };
 
 static int parse_word(struct parser *p, const struct kv *kv)
@@ -220,7 +163,7 @@ static int parse_word(struct parser *p, const struct kv *kv)
 		return refuse(p, "%s=%.*s: %s was given before: give it once", keys[i].name,
 			      (int)kv->value_len, kv->value, keys[i].name);
 	p->seen |= 1u << i;
-	return keys[i].parse(p, kv);
+	return keys[i].parse(p, kv, keys[i].words, (char *)p->out + keys[i].field);
 }
 
 /* What no single word can tell. */
@@ -236,9 +179,8 @@ static int check_whole(struct parser *p, unsigned int index)
 		return 0;
 	}
 	if (c->mem_bytes > p->mem_max)
-		return refuse(p, "mem=%lluK: this machine allows a guest %lluK at most",
-			      (unsigned long long)(c->mem_bytes >> 10),
-			      (unsigned long long)(p->mem_max >> 10));
+		return refuse(p, "mem=%luK: this machine allows a guest %luK at most",
+			      c->mem_bytes >> 10, p->mem_max >> 10);
 	if (!(p->seen & 1u << KEY_VM))
 		text_format(c->name, sizeof(c->name), "vm%u", index);
 	c->role = VM_ROLE_KERNEL;

@@ -57,12 +57,8 @@ static void build_basic(struct cpuid_table *t, const struct cpuid_policy *p)
 	t->basic[1] = l;
 	if (max >= 2)
 		t->basic[2] = p->host(2, 0);
-	if (t->max_basic >= 7) {
-		l = p->host(7, 0);
-		t->basic[7] = (struct cpuid_leaf){
-			.ebx = l.ebx & (LEAF7_EBX | (avx ? LEAF7_EBX_AVX : 0)),
-		};
-	}
+	if (t->max_basic >= 7)
+		t->basic[7].ebx = p->host(7, 0).ebx & (LEAF7_EBX | (avx ? LEAF7_EBX_AVX : 0));
 	if (t->max_basic >= 0xd) {
 		t->xsave[0] = p->host(0xd, 0);
 		t->xsave[0].eax = (u32)p->xcr0_allowed;

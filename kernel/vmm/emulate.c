@@ -34,11 +34,15 @@ static void reg_set(struct vcpu *v, const struct insn *in, int reg, u64 value, u
 		vcpu_set_reg(v, reg, value, bytes);
 }
 
-static u64 sign_extend(u64 value, unsigned int bytes)
+/* Translate @va for @acc; a #PF that comes of it is injected. Errors as of guest_translate. */
+static int translate(struct vcpu *v, u64 va, unsigned int acc, gpa_t *at)
 {
-	unsigned int shift = 64 - 8 * bytes;
+	u32 pfec;
+	int err = guest_translate(v, va, acc, at, &pfec);
 
-	return (u64)((s64)(value << shift) >> shift);
+	if (err == -EFAULT)
+		vcpu_inject_pf(v, va, pfec);
+	return err;
 }
 
 /* The linear address of @in's memory operand. */
@@ -81,22 +85,15 @@ static int operand_access(struct vcpu *v, const struct insn *in, gpa_t at, u64 *
 {
 	u64 va = operand_address(v, in);
 	unsigned int first = MIN(bytes, (unsigned int)(PAGE_SIZE - page_offset(va)));
-	gpa_t where[2] = {at, at};
-	u32 pfec;
+	unsigned int acc = write ? ACC_W : ACC_R;
+	u8 *p = (u8 *)value;
+	gpa_t low, high;
 
 	if (first == bytes)
-		return piece_access(v, at, (u8 *)value, bytes, write);
-	for (int i = 0; i < 2; i++) {
-		u64 part = i ? va + first : va;
-		int err = guest_translate(v, part, write ? ACC_W : ACC_R, &where[i], &pfec);
-		if (err == -EFAULT)
-			vcpu_inject_pf(v, part, pfec);
-		if (err)
-			return err;
-	}
-	int err = piece_access(v, where[0], (u8 *)value, first, write);
-
-	return err ? err : piece_access(v, where[1], (u8 *)value + first, bytes - first, write);
+		return piece_access(v, at, p, bytes, write);
+	return translate(v, va, acc, &low) ?: translate(v, va + first, acc, &high)
+	       ?: piece_access(v, low, p, first, write)
+	       ?: piece_access(v, high, p + first, bytes - first, write);
 }
 
 /* What a move does: from where, to where, how wide. */
@@ -112,44 +109,19 @@ struct move {
 static bool move_decode(const struct insn *in, struct move *m)
 {
 	unsigned int bytes = in->opcode & 1 ? in->op_bytes : 1;
+	u8 kind = in->map == MAP_1 ? in->opcode & 0xfe : 0; /* both widths are one kind */
 
 	*m = (struct move){.bytes = bytes, .reg_bytes = bytes, .reg = in->reg};
-	if (in->map == MAP_0F) { /* movzx, movsx */
-		m->bytes = in->opcode & 1 ? 2 : 1;
+	if (in->map == MAP_0F || (in->map == MAP_1 && in->opcode == 0x63)) { /* movzx, movsx; movsxd */
+		m->bytes = in->map == MAP_1 ? 4 : in->opcode & 1 ? 2 : 1;
 		m->reg_bytes = in->op_bytes;
-		m->sign = in->opcode == 0xbe || in->opcode == 0xbf;
-		return in->opcode == 0xb6 || in->opcode == 0xb7 || m->sign;
+		m->sign = (in->opcode & 0xfe) != 0xb6;
+		return in->map == MAP_1 || (in->opcode & 0xf6) == 0xb6;
 	}
-	switch (in->map == MAP_1 ? in->opcode : 0) {
-	case 0x88: /* mov r/m, r */
-	case 0x89:
-		m->write = true;
-		return true;
-	case 0x8a: /* mov r, r/m */
-	case 0x8b:
-		return true;
-	case 0xc6: /* mov r/m, imm */
-	case 0xc7:
-		m->write = true;
-		m->reg = -1;
-		return !(in->modrm & 0x38);
-	case 0xa2: /* mov moffs, rax */
-	case 0xa3:
-		m->write = true;
-		m->reg = REG_RAX;
-		return true;
-	case 0xa0: /* mov rax, moffs */
-	case 0xa1:
-		m->reg = REG_RAX;
-		return true;
-	case 0x63: /* movsxd */
-		m->bytes = 4;
-		m->reg_bytes = in->op_bytes;
-		m->sign = true;
-		return true;
-	default:
-		return false;
-	}
+	/* 88: mov r/m, r; 8a: mov r, r/m; a0: mov rax, moffs; a2: mov moffs, rax; c6: mov r/m, imm */
+	m->write = kind == 0x88 || kind == 0xa2 || kind == 0xc6;
+	m->reg = kind == 0xa0 || kind == 0xa2 ? REG_RAX : kind == 0xc6 ? -1 : in->reg;
+	return m->write ? kind != 0xc6 || !(in->modrm & 0x38) : kind == 0x8a || kind == 0xa0;
 }
 
 static int move_execute(struct vcpu *v, const struct insn *in, const struct move *m, gpa_t at)
@@ -161,7 +133,8 @@ static int move_execute(struct vcpu *v, const struct insn *in, const struct move
 	int err = operand_access(v, in, at, &value, m->bytes, m->write);
 	if (err || m->write)
 		return err;
-	reg_set(v, in, m->reg, m->sign ? sign_extend(value, m->bytes) : value, m->reg_bytes);
+	unsigned int shift = m->sign ? 64 - 8 * m->bytes : 0;
+	reg_set(v, in, m->reg, (u64)((s64)(value << shift) >> shift), m->reg_bytes);
 	return 0;
 }
 
@@ -183,6 +156,7 @@ void emulate_mmio(struct vcpu *v, gpa_t at)
 	struct insn in;
 	unsigned int nr = guest_fetch(v, code);
 	bool write = v->exit.mmu.acc & ACC_W;
+	struct move m;
 
 	/* No bytes, or bytes that make no memory access: another vCPU changed code or tables. */
 	if (nr == 0)
@@ -192,21 +166,15 @@ void emulate_mmio(struct vcpu *v, gpa_t at)
 			      at.v);
 		return;
 	}
-	int bad = insn_decode(code, nr, guest_insn_mode(v), &in);
-	if (bad == -EAGAIN)
+	int err = insn_decode(code, nr, guest_insn_mode(v), &in);
+	if (err == -EAGAIN)
 		return; /* its second page is not to be had now */
-	if (bad) {
+	if (!err) {
+		nr = in.length;
+		err = move_decode(&in, &m) && m.write == write ? move_execute(v, &in, &m, at) : -EIO;
+	}
+	if (err == -EIO || err == -EINVAL)
 		stop_unknown(v, code, nr, at);
-		return;
-	}
-	struct move m;
-	if (!move_decode(&in, &m) || m.write != write) {
-		stop_unknown(v, code, in.length, at);
-		return;
-	}
-	int err = move_execute(v, &in, &m, at);
-	if (err == -EIO)
-		stop_unknown(v, code, in.length, at);
 	if (err == -ENOMEM)
 		vm_out_of_memory(v->vm);
 	if (err)
@@ -233,34 +201,22 @@ static u64 masked(u64 value, unsigned int bytes)
 	return bytes >= 8 ? value : value & ((1ull << (8 * bytes)) - 1);
 }
 
-static int may_store(struct vcpu *v, u64 va, unsigned int bytes)
-{
-	for (unsigned int i = 0; i < 2; i++) { /* where it begins, and where its last page does */
-		u64 part = i ? MAX(va, page_down(va + bytes - 1)) : va;
-		gpa_t at;
-		u32 pfec;
-		int err = guest_translate(v, part, ACC_W, &at, &pfec);
-		if (err == -EFAULT)
-			vcpu_inject_pf(v, part, pfec);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
 /* One element. Return 0; negative: a fault was injected or the guest stopped. */
 static int string_step(struct vcpu *v, const struct string_io *s)
 {
 	u64 va = s->base + masked(v->regs[s->reg], s->addr_bytes);
 	u64 step = v->rflags & RFLAGS_DF ? -(u64)s->bytes : s->bytes;
 	u64 value = 0;
+	gpa_t at;
 	int err;
 
 	if (guest_insn_mode(v) != INSN_64)
 		va = (u32)va;
 	if (s->in) {
-		/* Will the store succeed? A device is read only if so. */
-		err = may_store(v, va, s->bytes);
+		/* Will the store succeed, where it begins and where its last page does? A device is read
+		 * only if so. */
+		err = translate(v, va, ACC_W, &at)
+		      ?: translate(v, MAX(va, page_down(va + s->bytes - 1)), ACC_W, &at);
 		if (err)
 			return err;
 		value = io_port_read(v, v->exit.io.port, s->bytes);

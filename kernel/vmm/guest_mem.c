@@ -29,52 +29,35 @@ static u64 gpa_to_hva(struct vm *vm, gpa_t at)
 	return slot ? memslot_hva(slot, gpa_to_gfn(at)) + page_offset(at.v) : 0;
 }
 
-/* Why an access to memory that exists failed: no frame (-ENOMEM), or the VM ends (-EINTR). */
-static int why_failed(u64 at, size_t bytes, unsigned int acc)
+static always_inline int access(struct vcpu *v, gpa_t gpa, char *buf, size_t bytes, bool write)
 {
-	int err = hva_fault_in(hva(at), bytes, acc);
-
-	return err ? err : -EAGAIN;
+	while (bytes) {
+		size_t n = MIN(bytes, PAGE_SIZE - page_offset(gpa.v));
+		u64 at = gpa_to_hva(v->vm, gpa);
+		if (!at)
+			return -EFAULT;
+		if (unlikely(write ? hva_write(hva(at), buf, n) : hva_read(buf, hva(at), n))) {
+			/* No frame (-ENOMEM), or the VM ends (-EINTR); else again. */
+			int err = hva_fault_in(hva(at), n, write ? ACC_W : ACC_R);
+			if (err)
+				return err;
+			continue;
+		}
+		buf += n;
+		gpa.v += n;
+		bytes -= n;
+	}
+	return 0;
 }
 
 int guest_read(struct vcpu *v, void *to, gpa_t from, size_t bytes)
 {
-	while (bytes) {
-		size_t n = MIN(bytes, PAGE_SIZE - page_offset(from.v));
-		u64 at = gpa_to_hva(v->vm, from);
-		if (!at)
-			return -EFAULT;
-		if (unlikely(hva_read(to, hva(at), n))) {
-			int err = why_failed(at, n, ACC_R);
-			if (err != -EAGAIN)
-				return err;
-			continue;
-		}
-		to = (char *)to + n;
-		from.v += n;
-		bytes -= n;
-	}
-	return 0;
+	return access(v, from, to, bytes, false);
 }
 
 int guest_write(struct vcpu *v, gpa_t to, const void *from, size_t bytes)
 {
-	while (bytes) {
-		size_t n = MIN(bytes, PAGE_SIZE - page_offset(to.v));
-		u64 at = gpa_to_hva(v->vm, to);
-		if (!at)
-			return -EFAULT;
-		if (unlikely(hva_write(hva(at), from, n))) {
-			int err = why_failed(at, n, ACC_W);
-			if (err != -EAGAIN)
-				return err;
-			continue;
-		}
-		from = (const char *)from + n;
-		to.v += n;
-		bytes -= n;
-	}
-	return 0;
+	return access(v, to, (void *)(u64)from, bytes, true);
 }
 
 /* ---- by guest-virtual address --------------------------------------------------------------------- */
@@ -137,11 +120,10 @@ static int access_virt(struct vcpu *v, void *buf, u64 va, size_t bytes, bool wri
 		gpa_t at;
 		u32 pfec;
 		int err = guest_translate(v, va, write ? ACC_W : ACC_R, &at, &pfec);
-		if (err) {
-			if (err == -EFAULT)
-				vcpu_inject_pf(v, va, pfec);
+		if (err == -EFAULT)
+			vcpu_inject_pf(v, va, pfec);
+		if (err)
 			return err;
-		}
 		err = write ? guest_write(v, at, p, n) : guest_read(v, p, at, n);
 		if (err)
 			return err == -EFAULT ? -EIO : err;

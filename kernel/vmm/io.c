@@ -79,8 +79,10 @@ static u64 range_access(struct vcpu *v, const struct io_range *r, u64 at, unsign
 			int dir)
 {
 	if (dir == IO_READ)
-		return r->ops->read(v, r->dev, at - r->start, bytes) & all_ones(bytes);
-	r->ops->write(v, r->dev, at - r->start, bytes, value & all_ones(bytes));
+		return (r->ops->read ? r->ops->read(v, r->dev, at - r->start, bytes) : ~0ull) &
+		       all_ones(bytes);
+	if (r->ops->write)
+		r->ops->write(v, r->dev, at - r->start, bytes, value & all_ones(bytes));
 	return 0;
 }
 

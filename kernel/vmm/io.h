@@ -12,7 +12,8 @@ struct vm;
 struct io_ops {
 	const char *name;
 	/* read, write - @bytes (1, 2, 4; MMIO also 8) at @offset from the range's start. Accesses never
-	 * cross the range's end: what does is cut into bytes. => v's thread */
+	 * cross the range's end: what does is cut into bytes. NULL: reads all ones, ignores writes.
+	 * => v's thread */
 	u64 (*read)(struct vcpu *v, void *dev, u64 offset, unsigned int bytes);
 	void (*write)(struct vcpu *v, void *dev, u64 offset, unsigned int bytes, u64 value);
 };

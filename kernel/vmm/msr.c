@@ -56,18 +56,15 @@ static int efer_write(struct vcpu *v, unused u32 msr, u64 value)
 	struct vcpu_sregs s;
 
 	hvm->get_sregs(v, &s);
-	if (value & ~known)
-		return -EINVAL;
-	if (((value ^ s.efer) & EFER_LME) && (s.cr0 & CR0_PG))
-		return -EINVAL;
-	if ((value & EFER_NXE) && !features.nx)
+	if ((value & ~known) || (((value ^ s.efer) & EFER_LME) && (s.cr0 & CR0_PG)) ||
+	    ((value & EFER_NXE) && !features.nx))
 		return -EINVAL;
 	s.efer = (value & ~(u64)EFER_LMA) | (s.efer & EFER_LMA);
 	hvm->set_sregs(v, &s);
 	return 0;
 }
 
-static int pat_read(struct vcpu *v, u32 msr, u64 *value)
+static int hvm_read(struct vcpu *v, u32 msr, u64 *value)
 {
 	return hvm->msr_read(v, msr, value);
 }
@@ -109,7 +106,7 @@ static const struct msr_entry table[] = {
 	{0x17a, read_zero, write_ignored},  /* MCG_STATUS */
 	{0x1a0, read_zero, write_ignored},  /* MISC_ENABLE */
 	{0x1d9, read_zero, write_ignored},  /* DEBUGCTL */
-	{MSR_PAT, pat_read, pat_write},
+	{MSR_PAT, hvm_read, pat_write},
 	{0x2ff, mtrr_default_read, write_ignored},
 	{MSR_EFER, efer_read, efer_write},
 	{0xc0010010, read_zero, write_ignored}, /* SYSCFG */

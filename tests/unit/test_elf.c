@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* sources: kernel/vmm/loader/elf.c kernel/lib/format.c kernel/lib/string.c */
+/* sources: kernel/vmm/loader/elf.c kernel/vmm/loader/elf64.c kernel/vmm/loader/loader.c
+ *	kernel/vmm/loader/multiboot.c kernel/vmm/loader/place.c kernel/lib/errno.c
+ *	kernel/lib/format.c kernel/lib/string.c */
 /* The ELF reader gives what stands in good files, and refuses each bad one by its fault. */
 #include "host.h"
 
 #include "guest_image.h"
-#include "vmm/loader/elf.h"
+#include "vmm/loader/loader_internal.h"
 
 static const struct image_segment two_segments[] = {
 	{1, 1, 0x100000, 0x100000, 0x300, 0x300, 0x11},
@@ -16,11 +18,13 @@ static int read_image(const struct image *img, struct elf_image *out, char why[1
 {
 	/* A copy of exactly its size, so that the sanitizer sees a read behind its end. */
 	u8 *copy = malloc(img->size ? img->size : 1);
+	struct guest_image guest = {.data = copy, .size = img->size, .name = "file"};
+	struct load l = {.img = &guest, .why = why, .why_size = 160};
 	int err;
 
 	memcpy(copy, img->bytes, img->size);
 	memset(why, 0, 160);
-	err = elf_read(copy, img->size, out, why, 160);
+	err = elf_read(&l, out);
 	free(copy);
 	return err;
 }

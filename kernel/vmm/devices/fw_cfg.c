@@ -18,24 +18,13 @@ static void select_key(struct fw_cfg *f, struct vm *vm, u16 key)
 	f->key = key;
 	f->offset = 0;
 	switch (key) {
-	case FW_SIGNATURE:
-		item_set(f, 0x554d4551, 4); /* "QEMU" */
-		break;
-	case FW_ID:
-		item_set(f, 1, 4); /* the port interface, no DMA */
-		break;
-	case FW_RAM:
-		item_set(f, vm->config.mem_bytes, 8);
-		break;
+	case FW_SIGNATURE: item_set(f, 0x554d4551, 4); break; /* "QEMU" */
+	case FW_ID: item_set(f, 1, 4); break; /* the port interface, no DMA */
+	case FW_RAM: item_set(f, vm->config.mem_bytes, 8); break;
 	case FW_CPUS:
-	case FW_MAX_CPUS:
-		item_set(f, vm->nr_vcpus, 2);
-		break;
-	case FW_KERNEL_DATA:
-		item_set(f, 0, 8);
-		break;
-	default:
-		f->item_bytes = 0;
+	case FW_MAX_CPUS: item_set(f, vm->nr_vcpus, 2); break;
+	case FW_KERNEL_DATA: item_set(f, 0, 8); break;
+	default: f->item_bytes = 0;
 	}
 }
 

@@ -16,7 +16,7 @@
 enum lapic_register {
 	REG_ID = 0x20, REG_VERSION = 0x30, REG_TPR = 0x80, REG_APR = 0x90, REG_PPR = 0xa0,
 	REG_EOI = 0xb0, REG_LDR = 0xd0, REG_DFR = 0xe0, REG_SPIV = 0xf0, REG_ISR = 0x100,
-	REG_TMR = 0x180, REG_IRR = 0x200, REG_ESR = 0x280, REG_ICR = 0x300, REG_ICR_HIGH = 0x310,
+	REG_IRR = 0x200, REG_ESR = 0x280, REG_ICR = 0x300, REG_ICR_HIGH = 0x310,
 	REG_LVT_TIMER = 0x320, REG_LVT_ERROR = 0x370, REG_TIMER_INIT = 0x380, REG_TIMER_NOW = 0x390,
 	REG_TIMER_DIVIDE = 0x3e0,
 };
@@ -34,7 +34,6 @@ enum delivery { DELIVER_FIXED, DELIVER_LOWEST, DELIVER_SMI, DELIVER_NMI = 4, DEL
 struct lapic {
 	struct vcpu *vcpu; /* [o] */
 	u32 irr[8];        /* [a] */
-	u32 tmr[8];        /* [a] */
 	u32 isr[8];        /* [t] */
 	u32 ldr, dfr;      /* [a] others read them to route logical destinations */
 	u32 spiv;          /* [a] */
@@ -48,12 +47,11 @@ static struct objcache lapic_cache;
 
 struct lapic *lapic_create(struct vcpu *v)
 {
-	static u32 ready;
+	static bool ready; /* VMs are made by one thread, the builder */
 
-	if (!atomic_load(&ready)) { /* VMs are made by one thread, the builder */
+	if (!ready)
 		objcache_init(&lapic_cache, "lapic", sizeof(struct lapic));
-		atomic_store(&ready, 1);
-	}
+	ready = true;
 	struct lapic *l = objcache_alloc(&lapic_cache);
 	if (!l)
 		return NULL;
@@ -72,7 +70,7 @@ void lapic_reset(struct lapic *l)
 {
 	for (int i = 0; i < 8; i++) {
 		atomic_store(&l->irr[i], 0);
-		l->isr[i] = l->tmr[i] = 0;
+		l->isr[i] = 0;
 	}
 	atomic_store(&l->ldr, 0);
 	atomic_store(&l->dfr, ~0u);
@@ -112,10 +110,9 @@ void lapic_ack(struct lapic *l, u8 vector)
 	l->isr[vector / 32] |= 1u << vector % 32;
 }
 
-void lapic_raise(struct lapic *l, u8 vector, bool level)
+/* Request @vector. => any context */
+static void request(struct lapic *l, u8 vector)
 {
-	if (level)
-		atomic_or(&l->tmr[vector / 32], 1u << vector % 32);
 	if (vector < 16 || !(atomic_load(&l->spiv) & SPIV_ENABLED))
 		return;
 	atomic_or(&l->irr[vector / 32], 1u << vector % 32);
@@ -151,7 +148,7 @@ static void deliver(struct lapic *to, u32 icr)
 	switch ((icr >> 8) & 7) {
 	case DELIVER_FIXED:
 	case DELIVER_LOWEST:
-		lapic_raise(to, (u8)icr, false);
+		request(to, (u8)icr);
 		break;
 	case DELIVER_NMI:
 		atomic_store(&v->nmi_pending, true);
@@ -172,8 +169,6 @@ static void deliver(struct lapic *to, u32 icr)
 		atomic_store(&v->sipi_pending, true);
 		vcpu_request(v, 0);
 		break;
-	default:
-		break;
 	}
 }
 
@@ -185,14 +180,11 @@ static void send(struct lapic *from, u32 icr)
 
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
 		struct lapic *to = vm->vcpus[i]->lapic;
-		bool hit = shorthand == 1   ? to == from
-			   : shorthand == 2 ? true
-			   : shorthand == 3 ? to != from
-					    : matches(to, dest, icr & (1u << 11));
-		if (!hit || !atomic_load(&to->enabled))
+		bool hit = shorthand ? shorthand == 2 || (shorthand == 1) == (to == from)
+				     : matches(to, dest, icr & (1u << 11));
+		if (!hit || !atomic_load(&to->enabled) ||
+		    (lowest && !(atomic_load(&to->spiv) & SPIV_ENABLED))) /* another one can take it */
 			continue;
-		if (lowest && !(atomic_load(&to->spiv) & SPIV_ENABLED))
-			continue; /* another one can take it */
 		deliver(to, icr);
 		if (lowest)
 			break;
@@ -220,37 +212,23 @@ static u32 register_read(struct lapic *l, u32 reg)
 		return *lvt_of(l, reg);
 	if (reg >= REG_ISR && reg < REG_ISR + 0x80)
 		return l->isr[(reg - REG_ISR) >> 4];
-	if (reg >= REG_TMR && reg < REG_TMR + 0x80)
-		return l->tmr[(reg - REG_TMR) >> 4];
 	if (reg >= REG_IRR && reg < REG_IRR + 0x80)
 		return atomic_load(&l->irr[(reg - REG_IRR) >> 4]);
 	switch (reg) {
-	case REG_ID:
-		return l->vcpu->index << 24;
-	case REG_VERSION:
-		return (NR_LVT - 1) << 16 | 0x14;
+	case REG_ID: return l->vcpu->index << 24;
+	case REG_VERSION: return (NR_LVT - 1) << 16 | 0x14;
 	case REG_TPR:
 		return l->tpr >> 4 == hvm->get_tpr(l->vcpu) >> 4 ? l->tpr : hvm->get_tpr(l->vcpu);
-	case REG_PPR:
-		return processor_priority(l);
-	case REG_LDR:
-		return l->ldr;
-	case REG_DFR:
-		return l->dfr;
-	case REG_SPIV:
-		return l->spiv;
-	case REG_ESR:
-		return l->esr;
-	case REG_ICR:
-		return l->icr;
-	case REG_ICR_HIGH:
-		return l->icr_high;
-	case REG_TIMER_INIT:
-		return l->timer_init;
-	case REG_TIMER_DIVIDE:
-		return l->timer_divide;
-	default:
-		return 0;
+	case REG_PPR: return processor_priority(l);
+	case REG_LDR: return l->ldr;
+	case REG_DFR: return l->dfr;
+	case REG_SPIV: return l->spiv;
+	case REG_ESR: return l->esr;
+	case REG_ICR: return l->icr;
+	case REG_ICR_HIGH: return l->icr_high;
+	case REG_TIMER_INIT: return l->timer_init;
+	case REG_TIMER_DIVIDE: return l->timer_divide;
+	default: return 0; /* also what makes requests level-triggered: nothing does */
 	}
 }
 
@@ -277,36 +255,19 @@ static void register_write(struct lapic *l, u32 reg, u32 value)
 		hvm->set_tpr(l->vcpu, (u8)value);
 		atomic_or(&l->vcpu->requests, VCPU_REQ_EVENT);
 		break;
-	case REG_EOI:
-		end_of_interrupt(l);
-		break;
-	case REG_LDR:
-		atomic_store(&l->ldr, value & 0xff000000);
-		break;
-	case REG_DFR:
-		atomic_store(&l->dfr, value | 0x0fffffff);
-		break;
-	case REG_SPIV:
-		spiv_write(l, value);
-		break;
-	case REG_ESR:
-		l->esr = 0;
-		break;
+	case REG_EOI: end_of_interrupt(l); break;
+	case REG_LDR: atomic_store(&l->ldr, value & 0xff000000); break;
+	case REG_DFR: atomic_store(&l->dfr, value | 0x0fffffff); break;
+	case REG_SPIV: spiv_write(l, value); break;
+	case REG_ESR: l->esr = 0; break;
 	case REG_ICR:
 		l->icr = value & 0x000cdfff & ~(1u << 12);
 		send(l, value);
 		break;
-	case REG_ICR_HIGH:
-		l->icr_high = value & 0xff000000;
-		break;
-	case REG_TIMER_INIT:
-		l->timer_init = value;
-		break;
-	case REG_TIMER_DIVIDE:
-		l->timer_divide = value & 0xb;
-		break;
-	default:
-		break; /* read-only or reserved */
+	case REG_ICR_HIGH: l->icr_high = value & 0xff000000; break;
+	case REG_TIMER_INIT: l->timer_init = value; break;
+	case REG_TIMER_DIVIDE: l->timer_divide = value & 0xb; break;
+	default: break; /* read-only or reserved */
 	}
 }
 

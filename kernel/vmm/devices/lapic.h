@@ -22,8 +22,6 @@ void lapic_reset(struct lapic *l);
 u8 lapic_pending(struct lapic *l, u8 tpr);
 /* lapic_ack - @vector is being delivered: requested becomes in service. => v's thread */
 void lapic_ack(struct lapic *l, u8 vector);
-/* lapic_raise - request @vector. => any context */
-void lapic_raise(struct lapic *l, u8 vector, bool level);
 
 /* The APIC_BASE register. lapic_set_base: -EINVAL for what this APIC cannot do (move, x2APIC). */
 u64 lapic_base(const struct lapic *l);

@@ -5,25 +5,14 @@
 #include "lib/atomic.h"
 #include "vmm/vm.h"
 
-static u64 read_ones(unused struct vcpu *v, unused void *dev, unused u64 offset,
-		     unused unsigned int bytes)
-{
-	return ~0ull;
-}
-
-static void write_nothing(unused struct vcpu *v, unused void *dev, unused u64 offset,
-			  unused unsigned int bytes, unused u64 value)
-{
-}
-
 static void exit_write(struct vcpu *v, unused void *dev, unused u64 offset,
 		       unused unsigned int bytes, u64 value)
 {
 	vm_end(v->vm, VM_EXITED, (u32)value, "exit-port");
 }
 
-static const struct io_ops exit_io = {"exit port", read_ones, exit_write};
-static const struct io_ops port80_io = {"port 80", read_ones, write_nothing};
+static const struct io_ops exit_io = {"exit port", NULL, exit_write};
+static const struct io_ops port80_io = {"port 80", NULL, NULL};
 
 void exit_port_attach(struct vm *vm)
 {

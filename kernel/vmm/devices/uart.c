@@ -24,20 +24,13 @@ static u8 register_read(struct uart *u, u32 reg)
 			return (u8)u->divisor;
 		u->has_rx = false;
 		return u->rx;
-	case UART_IER:
-		return u->lcr & LCR_DLAB ? u->divisor >> 8 : u->ier;
-	case UART_IIR:
-		return IIR_NONE | (u->fcr & FCR_ENABLE ? IIR_FIFO : 0);
-	case UART_LCR:
-		return u->lcr;
-	case UART_MCR:
-		return u->mcr;
-	case UART_LSR:
-		return LSR_THRE | LSR_TEMT | (u->has_rx ? LSR_DR : 0);
-	case UART_MSR:
-		return modem_status(u);
-	default:
-		return u->scratch;
+	case UART_IER: return u->lcr & LCR_DLAB ? u->divisor >> 8 : u->ier;
+	case UART_IIR: return IIR_NONE | (u->fcr & FCR_ENABLE ? IIR_FIFO : 0);
+	case UART_LCR: return u->lcr;
+	case UART_MCR: return u->mcr;
+	case UART_LSR: return LSR_THRE | LSR_TEMT | (u->has_rx ? LSR_DR : 0);
+	case UART_MSR: return modem_status(u);
+	default: return u->scratch;
 	}
 }
 
@@ -61,20 +54,10 @@ static bool register_write(struct uart *u, u32 reg, u8 value)
 		else
 			u->ier = value & 0x0f;
 		break;
-	case UART_IIR:
-		u->fcr = value;
-		break;
-	case UART_LCR:
-		u->lcr = value;
-		break;
-	case UART_MCR:
-		u->mcr = value & 0x1f;
-		break;
-	case UART_SCRATCH:
-		u->scratch = value;
-		break;
-	default:
-		break;
+	case UART_IIR: u->fcr = value; break;
+	case UART_LCR: u->lcr = value; break;
+	case UART_MCR: u->mcr = value & 0x1f; break;
+	case UART_SCRATCH: u->scratch = value; break;
 	}
 	return false;
 }

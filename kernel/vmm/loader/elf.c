@@ -4,20 +4,15 @@
 #include "vmm/loader/elf.h"
 
 #include "lib/check.h"
-#include "lib/format.h"
 #include "lib/string.h"
+#include "vmm/loader/loader_internal.h"
 
-enum {
-	ELF_LITTLE_ENDIAN = 1,
-	ELF_VERSION = 1,
-	TYPE_EXECUTABLE = 2,
-	TYPE_SHARED = 3, /* also position-independent kernels, which relocate themselves */
-	MACHINE_386 = 3,
-	MACHINE_X86_64 = 62,
-	SEGMENT_LOAD = 1,
-	SEGMENT_INTERPRETER = 3,
-	SEGMENT_EXECUTABLE = 1,
-};
+enum { ELF_LITTLE_ENDIAN = 1, ELF_VERSION = 1 };
+enum { MACHINE_386 = 3, MACHINE_X86_64 = 62 };
+/* Shared are also position-independent kernels, which relocate themselves. */
+enum { TYPE_EXECUTABLE = 2, TYPE_SHARED = 3 };
+enum { SEGMENT_LOAD = 1, SEGMENT_INTERPRETER = 3 };
+enum { SEGMENT_EXECUTABLE = 1 };
 
 struct ident {
 	u8 magic[4];
@@ -55,23 +50,12 @@ struct program_header64 {
 static_assert(sizeof(struct program_header64) == 56, "ELF64 program header");
 
 struct elf_reader {
+	struct load *l;
 	const u8 *data;
 	u64 size;
 	struct elf_image *out;
 	struct header64 header;
-	char *why;
-	size_t why_size;
 };
-
-static printf_like(3, 4) int elf_fail(struct elf_reader *r, int err, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	text_vformat(r->why, r->why_size, fmt, ap);
-	va_end(ap);
-	return err;
-}
 
 enum elf_class elf_class_of(const void *data, u64 size)
 {
@@ -93,23 +77,17 @@ static int read_header(struct elf_reader *r)
 	struct header32 narrow;
 
 	if (r->size < bytes)
-		return elf_fail(r, trace(-EINVAL),
-				"truncated: the ELF header has %zu bytes, the file %llu", bytes,
-				(unsigned long long)r->size);
+		return load_fail(r->l, trace(-EINVAL),
+				 "truncated: the ELF header has %zu bytes, the file %lu", bytes, r->size);
 	if (wide) {
 		memcpy(h, r->data, sizeof(*h));
 		return 0;
 	}
 	memcpy(&narrow, r->data, sizeof(narrow));
 	*h = (struct header64){
-		.ident = narrow.ident,
-		.type = narrow.type,
-		.machine = narrow.machine,
-		.version = narrow.version,
-		.entry = narrow.entry,
-		.phoff = narrow.phoff,
-		.phentsize = narrow.phentsize,
-		.phnum = narrow.phnum,
+		.ident = narrow.ident, .type = narrow.type, .machine = narrow.machine,
+		.version = narrow.version, .entry = narrow.entry, .phoff = narrow.phoff,
+		.phentsize = narrow.phentsize, .phnum = narrow.phnum,
 	};
 	return 0;
 }
@@ -124,24 +102,22 @@ static int check_header(struct elf_reader *r)
 
 	if (h->ident.data != ELF_LITTLE_ENDIAN ||
 	    !(h->machine == MACHINE_X86_64 || (h->machine == MACHINE_386 && !wide)))
-		return elf_fail(r, trace(-ENOEXEC),
-				"an ELF file for another processor (machine %u): build it for x86",
-				h->machine);
+		return load_fail(r->l, trace(-ENOEXEC),
+				 "an ELF file for another processor (machine %u): build it for x86",
+				 h->machine);
 	if (h->ident.version != ELF_VERSION || h->version != ELF_VERSION)
-		return elf_fail(r, trace(-EINVAL), "ELF version %u is unknown", h->version);
+		return load_fail(r->l, trace(-EINVAL), "ELF version %u is unknown", h->version);
 	if (h->type != TYPE_EXECUTABLE && h->type != TYPE_SHARED)
-		return elf_fail(r, trace(-ENOEXEC),
-				"an ELF file, but no executable (type %u): link it", h->type);
+		return load_fail(r->l, trace(-ENOEXEC),
+				 "an ELF file, but no executable (type %u): link it", h->type);
 	if (h->phnum == 0)
-		return elf_fail(r, trace(-EINVAL), "no program headers: nothing says where it goes");
+		return load_fail(r->l, trace(-EINVAL), "no program headers: nothing says where it goes");
 	if (h->phentsize != entry_bytes)
-		return elf_fail(r, trace(-EINVAL), "program headers of %u bytes instead of %zu",
-				h->phentsize, entry_bytes);
+		return load_fail(r->l, trace(-EINVAL), "program headers of %u bytes instead of %zu",
+				 h->phentsize, entry_bytes);
 	if (h->phoff > r->size || table_bytes > r->size - h->phoff)
-		return elf_fail(r, trace(-EINVAL),
-				"truncated: program headers of %llu bytes at byte %llu, the file has %llu",
-				(unsigned long long)table_bytes, (unsigned long long)h->phoff,
-				(unsigned long long)r->size);
+		return load_fail(r->l, trace(-EINVAL), "truncated: program headers of %lu bytes at "
+				 "byte %lu, the file has %lu", table_bytes, h->phoff, r->size);
 	return 0;
 }
 
@@ -158,14 +134,8 @@ static void read_program_header(const struct elf_reader *r, unsigned int index,
 	}
 	memcpy(&narrow, at, sizeof(narrow));
 	*out = (struct program_header64){
-		.type = narrow.type,
-		.flags = narrow.flags,
-		.offset = narrow.offset,
-		.vaddr = narrow.vaddr,
-		.paddr = narrow.paddr,
-		.filesz = narrow.filesz,
-		.memsz = narrow.memsz,
-		.align = narrow.align,
+		narrow.type, narrow.flags, narrow.offset, narrow.vaddr, narrow.paddr, narrow.filesz,
+		narrow.memsz, narrow.align,
 	};
 }
 
@@ -174,30 +144,26 @@ static int check_segment(struct elf_reader *r, unsigned int index,
 {
 	u64 top = r->out->class == ELF_64 ? ~0ull : GIB(4);
 	u64 end;
-	unsigned int i;
 
 	if (ph->filesz > ph->memsz)
-		return elf_fail(r, trace(-EINVAL),
-				"segment %u has %llu bytes in the file, but %llu in memory", index,
-				(unsigned long long)ph->filesz, (unsigned long long)ph->memsz);
+		return load_fail(r->l, trace(-EINVAL),
+				 "segment %u has %lu bytes in the file, but %lu in memory", index,
+				 ph->filesz, ph->memsz);
 	if (__builtin_add_overflow(ph->offset, ph->filesz, &end))
-		return elf_fail(r, trace(-EINVAL), "segment %u ends beyond any file", index);
+		return load_fail(r->l, trace(-EINVAL), "segment %u ends beyond any file", index);
 	if (ph->filesz > 0 && end > r->size)
-		return elf_fail(r, trace(-EINVAL),
-				"truncated: segment %u ends at byte %llu, the file has %llu", index,
-				(unsigned long long)end, (unsigned long long)r->size);
+		return load_fail(r->l, trace(-EINVAL),
+				 "truncated: segment %u ends at byte %lu, the file has %lu", index, end,
+				 r->size);
 	if (ph->memsz > top || ph->paddr > top - ph->memsz)
-		return elf_fail(r, trace(-EINVAL), "segment %u wraps around the end of memory",
-				index);
-	for (i = 0; i < r->out->nr; i++) {
+		return load_fail(r->l, trace(-EINVAL), "segment %u wraps around the end of memory", index);
+	for (unsigned int i = 0; i < r->out->nr; i++) {
 		const struct elf_segment *other = &r->out->segment[i];
 
-		if (ph->paddr < other->paddr + other->mem_bytes &&
-		    other->paddr < ph->paddr + ph->memsz)
-			return elf_fail(r, trace(-EINVAL),
-					"segments %u and %u overlap in memory at %#llx",
-					other->index, index,
-					(unsigned long long)MAX(ph->paddr, other->paddr));
+		if (ph->paddr < other->paddr + other->mem_bytes && other->paddr < ph->paddr + ph->memsz)
+			return load_fail(r->l, trace(-EINVAL),
+					 "segments %u and %u overlap in memory at %#lx", other->index,
+					 index, MAX(ph->paddr, other->paddr));
 	}
 	return 0;
 }
@@ -219,52 +185,37 @@ static int read_segment(struct elf_reader *r, unsigned int index)
 
 	read_program_header(r, index, &ph);
 	if (ph.type == SEGMENT_INTERPRETER)
-		return elf_fail(r, trace(-ENOEXEC),
-				"a program for an operating system: give a kernel");
+		return load_fail(r->l, trace(-ENOEXEC), "a program for an operating system: give a kernel");
 	if (ph.type != SEGMENT_LOAD || (ph.memsz == 0 && ph.filesz == 0))
 		return 0;
 	if (r->out->nr == ELF_SEGMENTS_MAX)
-		return elf_fail(r, trace(-EINVAL), "more than %u segments: link it with fewer",
-				ELF_SEGMENTS_MAX);
+		return load_fail(r->l, trace(-EINVAL), "more than %u segments: link it with fewer",
+				 ELF_SEGMENTS_MAX);
 	err = check_segment(r, index, &ph);
 	if (err)
 		return err;
 	r->out->segment[r->out->nr++] = (struct elf_segment){
-		.paddr = ph.paddr,
-		.mem_bytes = ph.memsz,
-		.offset = ph.offset,
-		.file_bytes = ph.filesz,
+		.paddr = ph.paddr, .mem_bytes = ph.memsz, .offset = ph.offset, .file_bytes = ph.filesz,
 		.index = index,
 	};
 	translate_entry(r, &ph);
 	return 0;
 }
 
-int elf_read(const void *data, u64 size, struct elf_image *out, char *why, size_t why_size)
+int elf_read(struct load *l, struct elf_image *out)
 {
-	struct elf_reader r = {
-		.data = data, .size = size, .out = out, .why = why, .why_size = why_size};
-	unsigned int i;
+	struct elf_reader r = {.l = l, .data = l->img->data, .size = l->img->size, .out = out};
 	int err;
 
 	out->nr = 0;
-	out->class = elf_class_of(data, size);
+	out->class = elf_class_of(r.data, r.size);
 	if (out->class == ELF_NONE)
-		return elf_fail(&r, trace(-ENOEXEC), "no ELF file");
-	err = read_header(&r);
-	if (err)
-		return err;
-	err = check_header(&r);
-	if (err)
-		return err;
-
+		return load_fail(l, trace(-ENOEXEC), "no ELF file");
+	err = read_header(&r) ?: check_header(&r);
 	out->entry = r.header.entry;
-	for (i = 0; i < r.header.phnum; i++) {
+	for (unsigned int i = 0; !err && i < r.header.phnum; i++)
 		err = read_segment(&r, i);
-		if (err)
-			return err;
-	}
-	if (out->nr == 0)
-		return elf_fail(&r, trace(-EINVAL), "no segment to load: link it as an executable");
-	return 0;
+	if (!err && out->nr == 0)
+		return load_fail(l, trace(-EINVAL), "no segment to load: link it as an executable");
+	return err;
 }

@@ -28,10 +28,10 @@ struct elf_image {
 /* elf_class_of - ELF_32 or ELF_64 by the first bytes, ELF_NONE if this is no ELF file. */
 enum elf_class elf_class_of(const void *data, u64 size);
 
-/* elf_read - the loadable segments of the file, and the entry point. Where a kernel is linked to
+struct load;
+
+/* elf_read - the loadable segments of @l's image, and the entry point. Where a kernel is linked to
  * run at other addresses than it is loaded at, the entry is translated by the segment around it.
- * Return 0; -ENOEXEC if the file is an ELF file for something else; -EINVAL if it is damaged; then
- * @why says it in one line without the file's name.
- * Source: System V ABI, "Object files", "Program loading". */
-int must_check elf_read(const void *data, u64 size, struct elf_image *out, char *why,
-			size_t why_size);
+ * Return 0; -ENOEXEC if it is an ELF file for something else; -EINVAL if it is damaged; then load_fail
+ * has said so. Source: System V ABI, "Object files", "Program loading". */
+int must_check elf_read(struct load *l, struct elf_image *out);

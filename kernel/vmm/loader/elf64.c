@@ -15,85 +15,45 @@
 enum {
 	DIRECTORIES = 4,
 	TABLE_PAGES = 2 + DIRECTORIES,
-	TABLE_ENTRIES = 512,
-	CHUNK = 64, /* entries on our stack at once */
+	TABLE_ENTRIES = DIRECTORIES * 512, /* of all directories, which lie in a row */
+	CHUNK = 64,                        /* entries on our stack at once */
 };
-
-static int write_directory(struct load *l, u64 at, u64 first)
-{
-	u64 entries[CHUNK];
-	unsigned int done, i;
-	int err;
-
-	for (done = 0; done < TABLE_ENTRIES; done += CHUNK) {
-		for (i = 0; i < CHUNK; i++)
-			entries[i] = (first + MIB(2) * (done + i)) | PTE_PRESENT | PTE_WRITABLE |
-				     PTE_LARGE;
-		err = load_write(l, at + done * sizeof(u64), entries, sizeof(entries));
-		if (err)
-			return err;
-	}
-	return 0;
-}
 
 static int write_tables(struct load *l, u64 at)
 {
-	u64 root = (at + PAGE_SIZE) | PTE_PRESENT | PTE_WRITABLE;
-	u64 pointers[DIRECTORIES];
-	unsigned int i;
-	int err;
+	const u64 bits = PTE_PRESENT | PTE_WRITABLE;
+	u64 root = (at + PAGE_SIZE) | bits, directories = at + 2 * PAGE_SIZE;
+	u64 pointers[DIRECTORIES], entries[CHUNK];
+	int err = 0;
 
-	for (i = 0; i < DIRECTORIES; i++) {
-		u64 directory = at + (2 + i) * PAGE_SIZE;
-
-		pointers[i] = directory | PTE_PRESENT | PTE_WRITABLE;
-		err = write_directory(l, directory, GIB(1) * i);
-		if (err)
-			return err;
+	for (u64 done = 0; done < TABLE_ENTRIES && !err; done += CHUNK) {
+		for (u64 i = 0; i < CHUNK; i++)
+			entries[i] = MIB(2) * (done + i) | bits | PTE_LARGE;
+		err = load_write(l, directories + done * sizeof(u64), entries, sizeof(entries));
 	}
-	err = load_zero(l, at, 2 * PAGE_SIZE);
-	if (err)
-		return err;
-	err = load_write(l, at, &root, sizeof(root));
-	if (err)
-		return err;
-	return load_write(l, at + PAGE_SIZE, pointers, sizeof(pointers));
+	for (u64 i = 0; i < DIRECTORIES; i++)
+		pointers[i] = (directories + i * PAGE_SIZE) | bits;
+	return err ?: load_zero(l, at, 2 * PAGE_SIZE)
+		   ?: load_write(l, at, &root, sizeof(root))
+		   ?: load_write(l, at + PAGE_SIZE, pointers, sizeof(pointers));
 }
 
 int elf64_load(struct load *l)
 {
 	struct elf_image image;
-	char reason[128];
 	u64 info, tables;
-	int err;
+	int err = elf_read(l, &image)
+		  ?: load_accept(l, &image)
+		  ?: multiboot_info_place(l, &info)
+		  ?: load_find(l, TABLE_PAGES * PAGE_SIZE, PAGE_SIZE, "page tables", &tables)
+		  ?: load_copy(l, &image)
+		  ?: multiboot_info_write(l, info)
+		  ?: write_tables(l, tables);
 
-	err = elf_read(l->img->data, l->img->size, &image, reason, sizeof(reason));
-	if (err)
-		return load_fail(l, err, "%s", reason);
-	err = load_accept(l, &image);
-	if (err)
-		return err;
-	err = multiboot_info_place(l, &info);
-	if (err)
-		return err;
-	err = load_find(l, TABLE_PAGES * PAGE_SIZE, PAGE_SIZE, "page tables", &tables);
-	if (err)
-		return err;
-	err = load_copy(l, &image);
-	if (err)
-		return err;
-	err = multiboot_info_write(l, info);
-	if (err)
-		return err;
-	err = write_tables(l, tables);
-	if (err)
-		return err;
-	*l->entry = (struct guest_entry){
-		.mode = ENTRY_LONG64,
-		.rip = image.entry,
-		.rdi = info,
-		.cr3 = tables,
-		.kind = "elf64",
-	};
-	return 0;
+	if (!err)
+		*l->entry = (struct guest_entry){
+			.mode = ENTRY_LONG64, .rip = image.entry, .rdi = info, .cr3 = tables,
+			.kind = "elf64",
+		};
+	return err;
 }

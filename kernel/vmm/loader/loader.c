@@ -36,11 +36,6 @@ static u64 mib_up(u64 bytes)
 	return (bytes >> 20) + ((bytes & (MIB(1) - 1)) != 0);
 }
 
-static bool ranges_meet(u64 start, u64 end, u64 other_start, u64 other_end)
-{
-	return start < other_end && other_start < end;
-}
-
 static int accept_segment(struct load *l, const struct elf_segment *s)
 {
 	const struct guest_ram *ram = l->ram;
@@ -51,23 +46,16 @@ static int accept_segment(struct load *l, const struct elf_segment *s)
 	if (!is_low && !is_high) {
 		if (ram->high_bytes == 0 && end < RAM_BELOW_HOLE_MAX)
 			/* One MiB more than it needs itself: for what we add. */
-			return load_fail(l, trace(-ENOSPC),
-					 "segment %u needs memory up to %llu MiB: "
-					 "give the VM mem=%lluM or more",
-					 s->index, (unsigned long long)mib_up(end),
-					 (unsigned long long)mib_up(end) + 1);
-		return load_fail(l, trace(-ENOSPC),
-				 "segment %u lies at %#llx, where this VM has no memory: "
-				 "link it lower",
-				 s->index, (unsigned long long)s->paddr);
+			return load_fail(l, trace(-ENOSPC), "segment %u needs memory up to %lu MiB: "
+					 "give the VM mem=%luM or more", s->index, mib_up(end),
+					 mib_up(end) + 1);
+		return load_fail(l, trace(-ENOSPC), "segment %u lies at %#lx, where this VM has no "
+				 "memory: link it lower", s->index, s->paddr);
 	}
 	/* A bss may span the legacy area: it is zero before the board fills in its part. */
-	if (s->file_bytes &&
-	    ranges_meet(s->paddr, s->paddr + s->file_bytes, LEGACY_START, LEGACY_END))
-		return load_fail(l, trace(-ENOSPC),
-				 "segment %u would overwrite the board's memory at %#x to %#x: "
-				 "link it elsewhere",
-				 s->index, LEGACY_START, LEGACY_END);
+	if (s->file_bytes && s->paddr < LEGACY_END && LEGACY_START < s->paddr + s->file_bytes)
+		return load_fail(l, trace(-ENOSPC), "segment %u would overwrite the board's memory at "
+				 "%#x to %#x: link it elsewhere", s->index, LEGACY_START, LEGACY_END);
 	place_take(&l->place, s->paddr, end);
 	if (is_low)
 		l->image_end = MAX(l->image_end, end);
@@ -86,43 +74,32 @@ static int accept_initrd(struct load *l)
 	if (place_find(&l->place, img->initrd_size, PAGE_SIZE, start, ram_end, &l->initrd_at) &&
 	    place_find(&l->place, img->initrd_size, PAGE_SIZE, PAGE_SIZE, ram_end, &l->initrd_at))
 		return load_fail(l, trace(-ENOSPC),
-				 "no room for its initrd of %llu MiB: give the VM mem=%lluM or more",
-				 (unsigned long long)mib_up(img->initrd_size),
-				 (unsigned long long)(mib_up(start) + mib_up(img->initrd_size) + 1));
+				 "no room for its initrd of %lu MiB: give the VM mem=%luM or more",
+				 mib_up(img->initrd_size), mib_up(start) + mib_up(img->initrd_size) + 1);
 	place_take(&l->place, l->initrd_at, l->initrd_at + img->initrd_size);
 	return 0;
 }
 
 static int accept_entry(struct load *l, const struct elf_image *image)
 {
-	unsigned int i;
-
-	for (i = 0; i < image->nr && image->entry < GIB(4); i++) {
+	for (unsigned int i = 0; i < image->nr && image->entry < GIB(4); i++) {
 		const struct elf_segment *s = &image->segment[i];
 
 		if (image->entry >= s->paddr && image->entry - s->paddr < s->mem_bytes)
 			return 0;
 	}
 	return load_fail(l, trace(-EINVAL),
-			 "the entry point %#llx lies in no segment below 4 GiB: link it right",
-			 (unsigned long long)image->entry);
+			 "the entry point %#lx lies in no segment below 4 GiB: link it right", image->entry);
 }
 
 int load_accept(struct load *l, const struct elf_image *image)
 {
-	unsigned int i;
-	int err;
+	int err = 0;
 
 	place_take(&l->place, CONVENTIONAL_END, LEGACY_END);
-	for (i = 0; i < image->nr; i++) {
+	for (unsigned int i = 0; i < image->nr && !err; i++)
 		err = accept_segment(l, &image->segment[i]);
-		if (err)
-			return err;
-	}
-	err = accept_entry(l, image);
-	if (err)
-		return err;
-	return accept_initrd(l);
+	return err ?: accept_entry(l, image) ?: accept_initrd(l);
 }
 
 int load_find(struct load *l, u64 bytes, u64 align, const char *what, u64 *at)
@@ -133,26 +110,21 @@ int load_find(struct load *l, u64 bytes, u64 align, const char *what, u64 *at)
 	if (place_find(&l->place, bytes, align, LOADER_DATA, conventional_end, at) &&
 	    place_find(&l->place, bytes, align, PAGE_SIZE, ram_end, at))
 		return load_fail(l, trace(-ENOSPC),
-				 "no room for %s beside it: give the VM mem=%lluM or more", what,
-				 (unsigned long long)(mib_up(ram_end) + mib_up(bytes)));
+				 "no room for %s beside it: give the VM mem=%luM or more", what,
+				 mib_up(ram_end) + mib_up(bytes));
 	place_take(&l->place, *at, *at + bytes);
 	return 0;
 }
 
 static int load_result(struct load *l, int err, u64 at)
 {
-	if (!err)
-		return 0;
-	return load_fail(l, err, "its VM's memory at %#llx cannot be filled (%s): "
-			 "free memory or swap, and start it again", (unsigned long long)at,
-			 errno_name(err));
+	return err ? load_fail(l, err, "its VM's memory at %#lx cannot be filled (%s): "
+			       "free memory or swap, and start it again", at, errno_name(err)) : 0;
 }
 
 int load_write(struct load *l, u64 at, const void *from, u64 bytes)
 {
-	if (bytes == 0)
-		return 0;
-	return load_result(l, l->ram->write(l->ram, gpa(at), from, bytes), at);
+	return bytes ? load_result(l, l->ram->write(l->ram, gpa(at), from, bytes), at) : 0;
 }
 
 int load_zero(struct load *l, u64 at, u64 bytes)
@@ -163,17 +135,12 @@ int load_zero(struct load *l, u64 at, u64 bytes)
 int load_copy(struct load *l, const struct elf_image *image)
 {
 	const struct guest_image *img = l->img;
-	unsigned int i;
-	int err;
+	const struct elf_segment *s = image->segment;
+	int err = 0;
 
-	for (i = 0; i < image->nr; i++) {
-		const struct elf_segment *s = &image->segment[i];
-
+	for (; s < image->segment + image->nr && !err; s++)
 		err = load_write(l, s->paddr, (const u8 *)img->data + s->offset, s->file_bytes);
-		if (err)
-			return err;
-	}
-	return img->initrd ? load_write(l, l->initrd_at, img->initrd, img->initrd_size) : 0;
+	return err || !img->initrd ? err : load_write(l, l->initrd_at, img->initrd, img->initrd_size);
 }
 
 /* Source: Multiboot2 Specification version 2.0, "The layout of Multiboot2 header". */
@@ -182,12 +149,10 @@ static bool is_multiboot2(const struct guest_image *img)
 	struct {
 		u32 magic, architecture, length, checksum;
 	} h;
-	u64 at;
 
-	for (at = 0; at + sizeof(h) <= MIN(img->size, (u64)32768); at += 8) {
+	for (u64 at = 0; at + sizeof(h) <= MIN(img->size, (u64)32768); at += 8) {
 		memcpy(&h, (const u8 *)img->data + at, sizeof(h));
-		if (h.magic == 0xe85250d6 &&
-		    h.magic + h.architecture + h.length + h.checksum == 0)
+		if (h.magic == 0xe85250d6 && h.magic + h.architecture + h.length + h.checksum == 0)
 			return true;
 	}
 	return false;
@@ -225,9 +190,8 @@ int loader_load(const struct guest_image *img, struct guest_ram *ram, struct gue
 	struct load l = {
 		.img = img, .ram = ram, .entry = entry, .why = why, .why_size = why_size};
 	u64 header;
-	int err;
+	int err = multiboot_find(img, &header);
 
-	err = multiboot_find(img, &header);
 	if (!err)
 		return multiboot_load(&l, header);
 	if (is_multiboot2(img))
@@ -245,14 +209,12 @@ unsigned int loader_e820(const struct guest_ram *ram, struct e820_entry map[E820
 {
 	unsigned int nr = 0;
 
-	map[nr++] = (struct e820_entry){
-		0, MIN(ram->low_bytes, (u64)CONVENTIONAL_END), E820_RAM};
+	map[nr++] = (struct e820_entry){0, MIN(ram->low_bytes, (u64)CONVENTIONAL_END), E820_RAM};
 	map[nr++] = (struct e820_entry){
 		CONVENTIONAL_END, LEGACY_START - CONVENTIONAL_END, E820_RESERVED};
 	map[nr++] = (struct e820_entry){BIOS_START, LEGACY_END - BIOS_START, E820_RESERVED};
 	if (ram->low_bytes > LEGACY_END)
-		map[nr++] = (struct e820_entry){
-			LEGACY_END, ram->low_bytes - LEGACY_END, E820_RAM};
+		map[nr++] = (struct e820_entry){LEGACY_END, ram->low_bytes - LEGACY_END, E820_RAM};
 	if (ram->high_bytes)
 		map[nr++] = (struct e820_entry){GIB(4), ram->high_bytes, E820_RAM};
 	return nr;

@@ -15,9 +15,8 @@ int multiboot_find(const struct guest_image *img, u64 *offset)
 	u64 end = MIN(img->size, (u64)MULTIBOOT_SEARCH_BYTES);
 	struct multiboot_header h;
 	int err = -ENOENT;
-	u64 at;
 
-	for (at = 0; at + MULTIBOOT_HEADER_MIN <= end; at += 4) {
+	for (u64 at = 0; at + MULTIBOOT_HEADER_MIN <= end; at += 4) {
 		memcpy(&h, (const u8 *)img->data + at, MULTIBOOT_HEADER_MIN);
 		if (h.magic != MULTIBOOT_HEADER_MAGIC)
 			continue;
@@ -41,41 +40,34 @@ static int read_addresses(struct load *l, const struct multiboot_header *h, u64 
 	u64 file_bytes, mem_bytes;
 
 	if (h->header_addr < h->load_addr || before > offset)
-		return load_fail(l, trace(-EINVAL),
-				 "its multiboot header says it goes to %#x in an image from %#x, "
-				 "but stands at byte %llu: mend its address fields",
-				 h->header_addr, h->load_addr, (unsigned long long)offset);
+		return load_fail(l, trace(-EINVAL), "its multiboot header says it goes to %#x in an "
+				 "image from %#x, but stands at byte %lu: mend its address fields",
+				 h->header_addr, h->load_addr, offset);
 	file_bytes = size - (offset - before);
 	if (h->load_end_addr) {
 		if (h->load_end_addr < h->load_addr)
-			return load_fail(l, trace(-EINVAL),
-					 "its multiboot header ends the image at %#x before its start "
-					 "at %#x", h->load_end_addr, h->load_addr);
+			return load_fail(l, trace(-EINVAL), "its multiboot header ends the image at %#x "
+					 "before its start at %#x", h->load_end_addr, h->load_addr);
 		if (h->load_end_addr - h->load_addr > file_bytes)
 			return load_fail(l, trace(-EINVAL),
-					 "truncated: the image ends at byte %llu, the file has %llu",
-					 (unsigned long long)(offset - before + h->load_end_addr -
-							      h->load_addr),
-					 (unsigned long long)size);
+					 "truncated: the image ends at byte %lu, the file has %lu",
+					 offset - before + h->load_end_addr - h->load_addr, size);
 		file_bytes = h->load_end_addr - h->load_addr;
 	}
 	mem_bytes = file_bytes;
 	if (h->bss_end_addr) {
 		if (h->bss_end_addr < h->load_addr + file_bytes)
-			return load_fail(l, trace(-EINVAL),
-					 "its multiboot header ends the bss at %#x before the data "
-					 "at %#llx", h->bss_end_addr,
-					 (unsigned long long)(h->load_addr + file_bytes));
+			return load_fail(l, trace(-EINVAL), "its multiboot header ends the bss at %#x "
+					 "before the data at %#lx", h->bss_end_addr,
+					 h->load_addr + file_bytes);
 		mem_bytes = h->bss_end_addr - h->load_addr;
 	}
 	out->class = ELF_NONE;
 	out->entry = h->entry_addr;
 	out->nr = 1;
 	out->segment[0] = (struct elf_segment){
-		.paddr = h->load_addr,
-		.mem_bytes = mem_bytes,
-		.offset = offset - before,
-		.file_bytes = file_bytes,
+		.paddr = h->load_addr, .mem_bytes = mem_bytes,
+		.offset = offset - before, .file_bytes = file_bytes,
 	};
 	return 0;
 }
@@ -84,65 +76,41 @@ static int read_image(struct load *l, u64 offset, struct elf_image *out)
 {
 	struct multiboot_header h = {0};
 	const struct guest_image *img = l->img;
-	char reason[128];
 	u32 unknown;
-	int err;
 
 	memcpy(&h, (const u8 *)img->data + offset, MIN(sizeof(h), img->size - offset));
-	/* A video mode is asked for, but never given: as QEMU does, which guests live with. */
-	unknown = h.flags & MULTIBOOT_REQUIRED &
-		  ~(u32)(MULTIBOOT_WANTS_ALIGNED_MODULES | MULTIBOOT_WANTS_MEMORY |
-			 MULTIBOOT_WANTS_VIDEO);
+	unknown = h.flags & MULTIBOOT_REQUIRED & ~(u32)MULTIBOOT_UNDERSTOOD;
 	if (unknown)
-		return load_fail(l, trace(-ENOEXEC),
-				 "its multiboot header requires feature bits %#x, which nobody has "
-				 "defined: build it without", unknown);
+		return load_fail(l, trace(-ENOEXEC), "its multiboot header requires feature bits %#x, "
+				 "which nobody has defined: build it without", unknown);
 	if (h.flags & MULTIBOOT_HAS_ADDRESSES) {
 		if (img->size - offset < sizeof(h))
-			return load_fail(l, trace(-EINVAL),
-					 "truncated: the multiboot header ends at byte %llu, "
-					 "the file has %llu",
-					 (unsigned long long)(offset + sizeof(h)),
-					 (unsigned long long)img->size);
+			return load_fail(l, trace(-EINVAL), "truncated: the multiboot header ends at "
+					 "byte %lu, the file has %lu", offset + sizeof(h), img->size);
 		return read_addresses(l, &h, offset, out);
 	}
 	if (elf_class_of(img->data, img->size) == ELF_NONE)
-		return load_fail(l, trace(-ENOEXEC),
-				 "a multiboot header without address fields, but no ELF file: "
-				 "set bit 16 of its flags or link it as ELF");
-	err = elf_read(img->data, img->size, out, reason, sizeof(reason));
-	return err ? load_fail(l, err, "%s", reason) : 0;
+		return load_fail(l, trace(-ENOEXEC), "a multiboot header without address fields, but no "
+				 "ELF file: set bit 16 of its flags or link it as ELF");
+	return elf_read(l, out);
 }
 
 int multiboot_load(struct load *l, u64 offset)
 {
 	struct elf_image image;
 	u64 info;
-	int err;
+	int err = read_image(l, offset, &image)
+		  ?: load_accept(l, &image)
+		  ?: multiboot_info_place(l, &info)
+		  ?: load_copy(l, &image)
+		  ?: multiboot_info_write(l, info);
 
-	err = read_image(l, offset, &image);
-	if (err)
-		return err;
-	err = load_accept(l, &image);
-	if (err)
-		return err;
-	err = multiboot_info_place(l, &info);
-	if (err)
-		return err;
-	err = load_copy(l, &image);
-	if (err)
-		return err;
-	err = multiboot_info_write(l, info);
-	if (err)
-		return err;
-	*l->entry = (struct guest_entry){
-		.mode = ENTRY_PROT32,
-		.rip = image.entry,
-		.rax = MULTIBOOT_EAX,
-		.rbx = info,
-		.kind = "multiboot",
-	};
-	return 0;
+	if (!err)
+		*l->entry = (struct guest_entry){
+			.mode = ENTRY_PROT32, .rip = image.entry, .rax = MULTIBOOT_EAX, .rbx = info,
+			.kind = "multiboot",
+		};
+	return err;
 }
 
 /* The structure, the list of modules, the memory map and the strings lie in one piece. */
@@ -179,14 +147,11 @@ static int write_mmap(struct load *l, u64 at, u32 *bytes)
 	struct e820_entry map[E820_MAX];
 	struct multiboot_mmap out[E820_MAX];
 	unsigned int nr = loader_e820(l->ram, map);
-	unsigned int i;
 
-	for (i = 0; i < nr; i++)
+	for (unsigned int i = 0; i < nr; i++)
 		out[i] = (struct multiboot_mmap){
 			.size = sizeof(out[i]) - sizeof(out[i].size),
-			.base = map[i].base,
-			.bytes = map[i].bytes,
-			.type = map[i].type,
+			.base = map[i].base, .bytes = map[i].bytes, .type = map[i].type,
 		};
 	*bytes = nr * (u32)sizeof(out[0]);
 	return load_write(l, at, out, *bytes);
@@ -196,23 +161,14 @@ static int write_mmap(struct load *l, u64 at, u32 *bytes)
 static int write_strings(struct load *l, const struct info_layout *at)
 {
 	const struct guest_image *img = l->img;
-	u64 name_bytes = strlen(img->name);
 	const char *module = initrd_name(img);
-	int err;
+	u64 space = at->cmdline + strlen(img->name);
 
-	err = load_write(l, at->cmdline, img->name, name_bytes);
-	if (err)
-		return err;
-	err = load_write(l, at->cmdline + name_bytes, " ", 1);
-	if (err)
-		return err;
-	err = load_write(l, at->cmdline + name_bytes + 1, img->cmdline, strlen(img->cmdline) + 1);
-	if (err)
-		return err;
-	err = load_write(l, at->module_string, module, strlen(module) + 1);
-	if (err)
-		return err;
-	return load_write(l, at->loader_name, BOOT_LOADER_NAME, sizeof(BOOT_LOADER_NAME));
+	return load_write(l, at->cmdline, img->name, strlen(img->name))
+	       ?: load_write(l, space, " ", 1)
+	       ?: load_write(l, space + 1, img->cmdline, strlen(img->cmdline) + 1)
+	       ?: load_write(l, at->module_string, module, strlen(module) + 1)
+	       ?: load_write(l, at->loader_name, BOOT_LOADER_NAME, sizeof(BOOT_LOADER_NAME));
 }
 
 static int write_module(struct load *l, const struct info_layout *at)
@@ -231,13 +187,10 @@ int multiboot_info_write(struct load *l, u64 at)
 	u64 ram_bytes = l->ram->low_bytes;
 	struct multiboot_info info;
 	struct info_layout layout;
-	int err;
 
 	layout_info(l->img, at, &layout);
 	info = (struct multiboot_info){
-		.flags = MULTIBOOT_INFO_MEMORY | MULTIBOOT_INFO_BOOT_DEVICE |
-			 MULTIBOOT_INFO_CMDLINE | MULTIBOOT_INFO_MODULES | MULTIBOOT_INFO_MMAP |
-			 MULTIBOOT_INFO_LOADER_NAME,
+		.flags = MULTIBOOT_INFO_GIVEN,
 		.mem_lower = (u32)(MIN(ram_bytes, KIB(639)) >> 10),
 		.mem_upper = ram_bytes > MIB(1) ? (u32)((ram_bytes - MIB(1)) >> 10) : 0,
 		.boot_device = BOOT_DEVICE,
@@ -247,14 +200,8 @@ int multiboot_info_write(struct load *l, u64 at)
 		.mmap_addr = (u32)layout.mmap,
 		.boot_loader_name = (u32)layout.loader_name,
 	};
-	err = write_mmap(l, layout.mmap, &info.mmap_length);
-	if (err)
-		return err;
-	err = write_module(l, &layout);
-	if (err)
-		return err;
-	err = write_strings(l, &layout);
-	if (err)
-		return err;
-	return load_write(l, layout.info, &info, sizeof(info));
+	return write_mmap(l, layout.mmap, &info.mmap_length)
+	       ?: write_module(l, &layout)
+	       ?: write_strings(l, &layout)
+	       ?: load_write(l, layout.info, &info, sizeof(info));
 }

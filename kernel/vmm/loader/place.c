@@ -6,19 +6,15 @@
 
 void place_take(struct place *p, u64 start, u64 end)
 {
-	CHECK(p->nr < PLACE_MAX && start <= end, "range %u: %#llx to %#llx", p->nr,
-	      (unsigned long long)start, (unsigned long long)end);
+	CHECK(p->nr < PLACE_MAX && start <= end, "range %u: %#lx to %#lx", p->nr, start, end);
 	p->taken[p->nr].start = start;
-	p->taken[p->nr].end = end;
-	p->nr++;
+	p->taken[p->nr++].end = end;
 }
 
 /* The end of a range that [at, at + bytes) meets, or 0. */
 static u64 blocked_until(const struct place *p, u64 at, u64 bytes)
 {
-	unsigned int i;
-
-	for (i = 0; i < p->nr; i++)
+	for (unsigned int i = 0; i < p->nr; i++)
 		if (at < p->taken[i].end && p->taken[i].start < at + bytes)
 			return p->taken[i].end;
 	return 0;
