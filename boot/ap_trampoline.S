@@ -77,11 +77,9 @@ ap_start:
 	movq kernel_cr3(%rip), %rax
 	movq %rax, %cr3
 	xorl %eax, %eax
-	movl %eax, %ss
-	movl %eax, %ds
-	movl %eax, %es
-	movl %eax, %fs
-	movl %eax, %gs
+	.irp reg, ss, ds, es, fs, gs
+	movl %eax, %\reg
+	.endr
 	movq %rdi, %rax
 	movq %rdi, %rdx
 	shrq $32, %rdx

@@ -127,11 +127,9 @@ start64:
 start_high:
 	lgdt boot_gdt_pointer64(%rip)
 	xorl %eax, %eax
-	movl %eax, %ss
-	movl %eax, %ds
-	movl %eax, %es
-	movl %eax, %fs
-	movl %eax, %gs
+	.irp reg, ss, ds, es, fs, gs
+	movl %eax, %\reg
+	.endr
 	leaq boot_cpu_area(%rip), %rax
 	movq %rax, (%rax)	/* cpu->self */
 	movq %rax, %rdx

@@ -14,21 +14,10 @@
 #include "lib/check.h"
 
 enum {
-	APIC_ID = 0x20,
-	APIC_TPR = 0x80,
-	APIC_EOI = 0xb0,
-	APIC_SPURIOUS = 0xf0,
-	APIC_ICR = 0x300,
-	APIC_ICR_HIGH = 0x310,
-	APIC_LVT_TIMER = 0x320,
-	APIC_LVT_THERMAL = 0x330,
-	APIC_LVT_PERF = 0x340,
-	APIC_LVT_LINT0 = 0x350,
-	APIC_LVT_ERROR = 0x370,
-	APIC_TIMER_INITIAL = 0x380,
-	APIC_TIMER_NOW = 0x390,
-	APIC_TIMER_DIVIDE = 0x3e0,
-	APIC_VERSION = 0x30,
+	APIC_ID = 0x20, APIC_VERSION = 0x30, APIC_TPR = 0x80, APIC_EOI = 0xb0, APIC_SPURIOUS = 0xf0,
+	APIC_ICR = 0x300, APIC_ICR_HIGH = 0x310, APIC_LVT_TIMER = 0x320, APIC_LVT_THERMAL = 0x330,
+	APIC_LVT_PERF = 0x340, APIC_LVT_LINT0 = 0x350, APIC_LVT_ERROR = 0x370,
+	APIC_TIMER_INITIAL = 0x380, APIC_TIMER_NOW = 0x390, APIC_TIMER_DIVIDE = 0x3e0,
 };
 
 #define BASE_X2APIC      (1u << 10)
@@ -91,12 +80,17 @@ static void enable(void)
 			regs = memory_map_device(base & BASE_ADDR, PAGE_SIZE, MAP_UNCACHED);
 		CHECK(x2apic || regs, "no memory for the APIC at %#lx", base & BASE_ADDR);
 	}
-	if (!(base & BASE_ENABLED)) {
-		base |= BASE_ENABLED;
-		wrmsr(MSR_APIC_BASE, base);
-	}
+	if (!(base & BASE_ENABLED))
+		wrmsr(MSR_APIC_BASE, base | BASE_ENABLED);
 	if (x2apic && !(base & BASE_X2APIC))
-		wrmsr(MSR_APIC_BASE, base | BASE_X2APIC);
+		wrmsr(MSR_APIC_BASE, base | BASE_ENABLED | BASE_X2APIC);
+}
+
+static void timer_mode_set(void)
+{
+	reg_write(APIC_LVT_TIMER, VECTOR_TIMER | (features.tsc_deadline ? LVT_TSC_DEADLINE : 0));
+	/* The mode must be seen before the first write to the deadline register. */
+	smp_mb();
 }
 
 void apic_init(void)
@@ -115,9 +109,7 @@ void apic_init(void)
 	if ((reg_read(APIC_VERSION) >> 16 & 0xff) >= 5)
 		reg_write(APIC_LVT_THERMAL, LVT_MASKED);
 	reg_write(APIC_TIMER_DIVIDE, DIVIDE_BY_1);
-	reg_write(APIC_LVT_TIMER, VECTOR_TIMER | (features.tsc_deadline ? LVT_TSC_DEADLINE : 0));
-	/* The mode must be seen before the first write to the deadline register. */
-	smp_mb();
+	timer_mode_set();
 }
 
 u32 apic_id(void)
@@ -200,6 +192,5 @@ void apic_timer_calibrated(u64 hz)
 {
 	timer_mult = (hz << 32) / 1000000000;
 	reg_write(APIC_TIMER_INITIAL, 0);
-	reg_write(APIC_LVT_TIMER, VECTOR_TIMER | (features.tsc_deadline ? LVT_TSC_DEADLINE : 0));
-	smp_mb();
+	timer_mode_set();
 }

@@ -13,22 +13,11 @@ static void read_vendor(void)
 	u32 name[3] = {r.ebx, r.edx, r.ecx};
 
 	features.max_leaf = r.eax;
-	memcpy(features.vendor_name, name, 12);
 	/* Hygon's processors are AMD's in all that we use. */
-	if (!strcmp(features.vendor_name, "GenuineIntel"))
+	if (!memcmp(name, "GenuineIntel", 12))
 		features.vendor = VENDOR_INTEL;
-	else if (!strcmp(features.vendor_name, "AuthenticAMD") ||
-		 !strcmp(features.vendor_name, "HygonGenuine"))
+	else if (!memcmp(name, "AuthenticAMD", 12) || !memcmp(name, "HygonGenuine", 12))
 		features.vendor = VENDOR_AMD;
-}
-
-static void read_brand(void)
-{
-	for (u32 i = 0; i < 3; i++) {
-		struct cpuid_regs r = cpuid(0x80000002 + i, 0);
-
-		memcpy(features.brand + 16 * i, &r, 16);
-	}
 }
 
 static void read_basic_leaves(void)
@@ -59,11 +48,6 @@ static void read_extended_leaves(void)
 	features.svm = r.ecx >> 2 & 1;
 	features.nx = r.edx >> 20 & 1;
 	features.page1g = r.edx >> 26 & 1;
-	features.rdtscp = r.edx >> 27 & 1;
-	if (features.max_ext_leaf >= 0x80000004)
-		read_brand();
-	if (features.max_ext_leaf >= 0x80000007)
-		features.invariant_tsc = cpuid(0x80000007, 0).edx >> 8 & 1;
 	features.phys_bits = 36;
 	if (features.max_ext_leaf >= 0x80000008)
 		features.phys_bits = cpuid(0x80000008, 0).eax & 0xff;

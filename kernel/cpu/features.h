@@ -8,12 +8,10 @@ enum cpu_vendor { VENDOR_OTHER, VENDOR_INTEL, VENDOR_AMD };
 
 struct cpu_features {
 	enum cpu_vendor vendor;
-	char vendor_name[13];
-	char brand[49];
 	u32 max_leaf, max_ext_leaf;
 	u8 phys_bits;
-	bool nx, page1g, x2apic, xsave, xsaveopt, erms, tsc_deadline, invariant_tsc, pat, svm, vmx, hypervisor;
-	bool smep, smap, rdtscp, pge;
+	bool nx, page1g, x2apic, xsave, xsaveopt, erms, tsc_deadline, pat, pge, svm, vmx, hypervisor;
+	bool smep, smap;
 };
 
 extern struct cpu_features features;

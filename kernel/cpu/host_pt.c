@@ -15,11 +15,7 @@
 #include "cpu/x86.h"
 #include "lib/check.h"
 
-enum {
-	PTE_PWT = 1 << 3,
-	PTE_PCD = 1 << 4,
-	PTE_GLOBAL = 1 << 8,
-};
+enum { PTE_PWT = 1 << 3, PTE_PCD = 1 << 4, PTE_GLOBAL = 1 << 8 };
 #define PTE_NX (1ull << 63)
 
 /* The PAT as at reset, but entry 1, which PWT alone selects, is write-combining. Entry 3 (PCD and
@@ -30,15 +26,13 @@ struct spinlock host_pt_lock = SPINLOCK_INIT(RANK_HOST_PT);
 u64 kernel_cr3;
 static u64 device_next = DEVICE_AREA;
 
-static u64 boot_page_get(struct pt_pages *p)
+static u64 boot_page_get(unused struct pt_pages *p)
 {
-	(void)p;
 	return memory_boot_pages(1);
 }
 
-static void boot_page_put(struct pt_pages *p, u64 phys)
+static void boot_page_put(unused struct pt_pages *p, u64 phys)
 {
-	(void)p;
 	panic("page %#lx given back at boot", phys);
 }
 
@@ -189,11 +183,6 @@ void memory_init_ap(void)
 	if (features.pge)
 		write_cr4(read_cr4() | CR4_PGE);
 	write_cr3(kernel_cr3);
-}
-
-u64 memory_image_bytes(void)
-{
-	return (u64)(image_end - image_start) - (u64)(init_end - init_start);
 }
 
 /* ---- device memory ------------------------------------------------------------------------------- */

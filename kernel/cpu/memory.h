@@ -92,8 +92,6 @@ void stack_free(void *top);
 /* stack_guard_hit - true if @va lies in a guard page: for the panic's words. */
 bool stack_guard_hit(u64 va);
 
-/* memory_image_bytes - RAM that the kernel image keeps for good, for the overhead figures. */
-u64 memory_image_bytes(void);
 /* memory_is_mapped - true if the kernel's tables let @va be read; asks only addresses of the upper
  * half. Never faults; for backtraces and audits. */
 bool memory_is_mapped(u64 va);

@@ -20,16 +20,3 @@ int rdmsr_safe(u32 msr, u64 *v)
 	*v = (u64)hi << 32 | lo;
 	return 0;
 }
-
-int wrmsr_safe(u32 msr, u64 v)
-{
-	u64 err;
-
-	__asm__ volatile("1:	wrmsr\n\t"
-			 "xorl %%eax, %%eax\n"
-			 "2:\n\t" EX_TABLE("1b", "2b")
-			 : "=a"(err)
-			 : "c"(msr), "a"((u32)v), "d"((u32)(v >> 32))
-			 : "memory");
-	return err ? -EFAULT : 0;
-}

@@ -18,7 +18,7 @@ static u32 panicking; /* [a] CPU id + 1 of who panics */
 static void (*exit_hook)(void);
 
 /* Debug builds remember the last error of each CPU that passed trace(). */
-static struct {
+static struct last_error {
 	const char *file;
 	int line, err;
 } last_error[NEAP_DEBUG ? MAX_CPUS : 1];
@@ -156,8 +156,8 @@ static void print_state(void)
 		       last_error[cpu].file, last_error[cpu].line);
 }
 
-/* panic_begin - become the one who reports, or never return. */
-static void panic_begin(void)
+/* panic_begin - become the one who reports, and say why; or never return. */
+static void panic_begin(const char *fmt, va_list ap)
 {
 	u32 me = cpu_id() + 1, was = 0;
 
@@ -166,6 +166,10 @@ static void panic_begin(void)
 		this_cpu()->in_panic = true;
 		console_panic();
 		smp_stop_others();
+		/* The cursor may stand anywhere: an empty line is better than "PANIC:" behind another. */
+		printk("\nPANIC: ");
+		vprintk(fmt, ap);
+		printk("\n");
 		return;
 	}
 	if (was == me) {
@@ -186,14 +190,6 @@ static noreturn_fn void panic_end(void)
 	halt();
 }
 
-/* The cursor may stand anywhere: an empty line is better than "PANIC:" at the end of another. */
-static void print_message(const char *fmt, va_list ap)
-{
-	printk("\nPANIC: ");
-	vprintk(fmt, ap);
-	printk("\n");
-}
-
 /* Where the function that expands this was called from. */
 #define BACKTRACE_HERE() \
 	do { \
@@ -207,9 +203,8 @@ void panic(const char *fmt, ...)
 {
 	va_list ap;
 
-	panic_begin();
 	va_start(ap, fmt);
-	print_message(fmt, ap);
+	panic_begin(fmt, ap);
 	va_end(ap);
 	print_state();
 	BACKTRACE_HERE();
@@ -220,9 +215,8 @@ void panic_at(const char *file, int line, const char *cond, const char *fmt, ...
 {
 	va_list ap;
 
-	panic_begin();
 	va_start(ap, fmt);
-	print_message(fmt, ap);
+	panic_begin(fmt, ap);
 	va_end(ap);
 	printk("at %s:%d: %s\n", file, line, cond);
 	print_state();
@@ -234,9 +228,8 @@ void panic_trap(const struct trap_frame *f, const char *fmt, ...)
 {
 	va_list ap;
 
-	panic_begin();
 	va_start(ap, fmt);
-	print_message(fmt, ap);
+	panic_begin(fmt, ap);
 	va_end(ap);
 	print_state();
 	print_registers(f);
@@ -268,13 +261,8 @@ void trace_errors_print(bool on)
 
 int trace_error(int err, const char *file, int line)
 {
-	if (NEAP_DEBUG) {
-		u32 cpu = cpu_id();
-
-		last_error[cpu].file = file;
-		last_error[cpu].line = line;
-		last_error[cpu].err = err;
-	}
+	if (NEAP_DEBUG)
+		last_error[cpu_id()] = (struct last_error){file, line, err};
 	if (READ_ONCE(print_errors))
 		printk("trace: %s at %s:%d\n", errno_name(err), file, line);
 	return err;

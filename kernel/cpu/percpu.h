@@ -47,89 +47,33 @@ static_assert(offsetof(struct cpu, id) == 24, "inline below knows");
 /* Unit tests: each thread of the host plays a processor, and says which before it runs kernel code. */
 extern _Thread_local struct cpu *host_cpu;
 
-static inline struct cpu *this_cpu(void)
-{
-	return host_cpu;
-}
-
-static inline struct thread *thread_current(void)
-{
-	return host_cpu->current;
-}
-
-static inline u32 cpu_id(void)
-{
-	return host_cpu->id;
-}
-
-static inline void preempt_disable(void)
-{
-	host_cpu->preempt_count++;
-}
-
-static inline void preempt_enable_no_resched(void)
-{
-	host_cpu->preempt_count--;
-}
-
-static inline u32 preempt_count(void)
-{
-	return host_cpu->preempt_count;
-}
-
-static inline bool need_resched(void)
-{
-	return host_cpu->need_resched;
-}
+static inline struct cpu *this_cpu(void) { return host_cpu; }
+static inline struct thread *thread_current(void) { return host_cpu->current; }
+static inline u32 cpu_id(void) { return host_cpu->id; }
+static inline u32 preempt_count(void) { return host_cpu->preempt_count; }
+static inline u32 need_resched(void) { return host_cpu->need_resched; }
+static inline void preempt_disable(void) { host_cpu->preempt_count++; }
+static inline void preempt_enable_no_resched(void) { host_cpu->preempt_count--; }
 
 #else
 
-/* Not volatile where the answer cannot change under a thread that may not migrate: callers hold
- * preemption off, or do not care. */
-static inline struct cpu *this_cpu(void)
-{
-	struct cpu *c;
-	__asm__ volatile("movq %%gs:0, %0" : "=r"(c));
-	return c;
-}
+/* One load from this CPU's struct cpu. The counts are read where they stand ("memory"); for the others
+ * callers hold preemption off, or do not care that the answer may be another one by now. */
+#define CPU_LOAD(type, name, offset, ...) \
+	static inline type name(void) \
+	{ \
+		type v; \
+		__asm__ volatile("mov %%gs:" #offset ", %0" : "=r"(v) : : __VA_ARGS__); \
+		return v; \
+	}
+CPU_LOAD(struct cpu *, this_cpu, 0)
+CPU_LOAD(struct thread *, thread_current, 8)
+CPU_LOAD(u32, preempt_count, 16, "memory")
+CPU_LOAD(u32, need_resched, 20, "memory")
+CPU_LOAD(u32, cpu_id, 24)
 
-static inline struct thread *thread_current(void)
-{
-	struct thread *t;
-	__asm__ volatile("movq %%gs:8, %0" : "=r"(t));
-	return t;
-}
-
-static inline u32 cpu_id(void)
-{
-	u32 id;
-	__asm__ volatile("movl %%gs:24, %0" : "=r"(id));
-	return id;
-}
-
-static inline void preempt_disable(void)
-{
-	__asm__ volatile("incl %%gs:16" ::: "memory");
-}
-
-static inline void preempt_enable_no_resched(void)
-{
-	__asm__ volatile("decl %%gs:16" ::: "memory");
-}
-
-static inline u32 preempt_count(void)
-{
-	u32 n;
-	__asm__ volatile("movl %%gs:16, %0" : "=r"(n)::"memory");
-	return n;
-}
-
-static inline bool need_resched(void)
-{
-	u32 n;
-	__asm__ volatile("movl %%gs:20, %0" : "=r"(n)::"memory");
-	return n;
-}
+static inline void preempt_disable(void) { __asm__ volatile("incl %%gs:16" ::: "memory"); }
+static inline void preempt_enable_no_resched(void) { __asm__ volatile("decl %%gs:16" ::: "memory"); }
 
 #endif /* NEAP_HOST */
 

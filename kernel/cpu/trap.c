@@ -58,11 +58,6 @@ void trap_init(void)
 		write_cr4(read_cr4() | CR4_MCE);
 }
 
-u64 trap_idt(void)
-{
-	return (u64)idt;
-}
-
 void irq_set_handler(u8 vector, void (*fn)(void))
 {
 	CHECK(vector >= FIRST_IRQ, "vector %u is an exception", vector);

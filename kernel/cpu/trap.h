@@ -20,18 +20,11 @@ enum {
 };
 
 /* Selectors of every CPU's GDT. No user mode: guests bring their own descriptors. */
-enum {
-	SELECTOR_CODE = 0x08,
-	SELECTOR_DATA = 0x10,
-	SELECTOR_TSS = 0x18,
-};
+enum { SELECTOR_CODE = 0x08, SELECTOR_DATA = 0x10, SELECTOR_TSS = 0x18 };
 
 /* trap_init - IDT, and this CPU's GDT, TSS and stacks for NMI, #DF, #MC.
  * => once per CPU; on the boot CPU first of all, it needs nothing */
 void trap_init(void);
-
-/* trap_idt - address of the IDT, the same on all CPUs: a host state wants it. */
-u64 trap_idt(void);
 
 /* irq_set_handler - call @fn for @vector, on the CPU that took it, interrupts and preemption off; EOI
  * is sent after. Then, if the interrupted code allows it and need_resched says so, the interrupt's

@@ -28,21 +28,9 @@ trap_no_error:
 	pushq (%rsp)		/* the vector again, below; its old place becomes the error code */
 	movq $0, 8(%rsp)
 trap_common:
-	pushq %rax
-	pushq %rcx
-	pushq %rdx
-	pushq %rbx
-	pushq %rbp
-	pushq %rsi
-	pushq %rdi
-	pushq %r8
-	pushq %r9
-	pushq %r10
-	pushq %r11
-	pushq %r12
-	pushq %r13
-	pushq %r14
-	pushq %r15
+	.irp reg, rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15
+	pushq %\reg
+	.endr
 	movq %rsp, %rdi
 	/* What looks like a call from the interrupted instruction: backtraces walk through. */
 	pushq 17 * 8(%rsp)
@@ -51,21 +39,9 @@ trap_common:
 	cld
 	call trap_handle
 	addq $16, %rsp
-	popq %r15
-	popq %r14
-	popq %r13
-	popq %r12
-	popq %r11
-	popq %r10
-	popq %r9
-	popq %r8
-	popq %rdi
-	popq %rsi
-	popq %rbp
-	popq %rbx
-	popq %rdx
-	popq %rcx
-	popq %rax
+	.irp reg, r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax
+	popq %\reg
+	.endr
 	addq $16, %rsp		/* vector and error code */
 	iretq
 

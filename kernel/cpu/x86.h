@@ -51,26 +51,16 @@ static inline void outb(u16 port, u8 v) { __asm__ volatile("outb %0, %1" ::"a"(v
 static inline void outw(u16 port, u16 v) { __asm__ volatile("outw %0, %1" ::"a"(v), "Nd"(port)); }
 static inline void outl(u16 port, u32 v) { __asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port)); }
 
-static inline u8 inb(u16 port)
-{
-	u8 v;
-	__asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
-	return v;
-}
-
-static inline u16 inw(u16 port)
-{
-	u16 v;
-	__asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port));
-	return v;
-}
-
-static inline u32 inl(u16 port)
-{
-	u32 v;
-	__asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
-	return v;
-}
+#define X86_IN(name, type) \
+	static inline type name(u16 port) \
+	{ \
+		type v; \
+		__asm__ volatile(#name " %1, %0" : "=a"(v) : "Nd"(port)); \
+		return v; \
+	}
+X86_IN(inb, u8)
+X86_IN(inw, u16)
+X86_IN(inl, u32)
 
 struct cpuid_regs {
 	u32 eax, ebx, ecx, edx;
@@ -104,31 +94,16 @@ static inline u64 rdtsc(void)
 	return (u64)hi << 32 | lo;
 }
 
-#define X86_READ_REG(name, reg) \
-	static inline u64 read_##name(void) \
+#define X86_REG(reg) \
+	static inline u64 read_##reg(void) \
 	{ \
 		u64 v; \
 		__asm__ volatile("mov %%" #reg ", %0" : "=r"(v)); \
 		return v; \
-	}
-#define X86_WRITE_REG(name, reg) \
-	static inline void write_##name(u64 v) { __asm__ volatile("mov %0, %%" #reg ::"r"(v) : "memory"); }
-X86_READ_REG(cr0, cr0)
-X86_READ_REG(cr2, cr2)
-X86_READ_REG(cr3, cr3)
-X86_READ_REG(cr4, cr4)
-X86_READ_REG(dr0, dr0)
-X86_READ_REG(dr1, dr1)
-X86_READ_REG(dr2, dr2)
-X86_READ_REG(dr3, dr3)
-X86_WRITE_REG(cr0, cr0)
-X86_WRITE_REG(cr2, cr2)
-X86_WRITE_REG(cr3, cr3)
-X86_WRITE_REG(cr4, cr4)
-X86_WRITE_REG(dr0, dr0)
-X86_WRITE_REG(dr1, dr1)
-X86_WRITE_REG(dr2, dr2)
-X86_WRITE_REG(dr3, dr3)
+	} \
+	static inline void write_##reg(u64 v) { __asm__ volatile("mov %0, %%" #reg ::"r"(v) : "memory"); }
+X86_REG(cr0) X86_REG(cr2) X86_REG(cr3) X86_REG(cr4)
+X86_REG(dr0) X86_REG(dr1) X86_REG(dr2) X86_REG(dr3)
 
 static inline u64 read_rflags(void)
 {
@@ -163,6 +138,5 @@ static inline void xsetbv(u32 reg, u64 v)
 	__asm__ volatile("xsetbv" ::"c"(reg), "a"((u32)v), "d"((u32)(v >> 32)));
 }
 
-/* rdmsr_safe, wrmsr_safe - 0, or -EFAULT if the register does not exist (#GP). */
+/* rdmsr_safe - 0, or -EFAULT if the register does not exist (#GP). */
 int must_check rdmsr_safe(u32 msr, u64 *v);
-int must_check wrmsr_safe(u32 msr, u64 v);

@@ -51,14 +51,14 @@ int frame_prepare(struct mm *mm, struct page **frame, unsigned int flags)
 	*frame = frame_alloc(FRAME_GUEST, flags);
 	if (likely(*frame))
 		return 0;
-	res_counter_uncharge(&mm->counter, 1);
-	return trace(-ENOMEM);
+	mm_uncharge_frame(mm);
+	return trace(thread_killed() ? -EINTR : -ENOMEM);
 }
 
 void frame_unprepare(struct mm *mm, struct page *frame)
 {
 	frame_free(frame, 0);
-	res_counter_uncharge(&mm->counter, 1);
+	mm_uncharge_frame(mm);
 }
 
 /* ---- installing: mmap_lock held for read ----------------------------------------------------- */

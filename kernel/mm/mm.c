@@ -154,10 +154,18 @@ void mm_put(struct mm *mm)
 /* A frame of an mm that ends may still be in a request to a disk, or in the hands of reclaim; who has it
  * lets go of it soon. */
 static struct wait_queue exit_waiters;
+static u32 nr_exiting; /* [a] raised before its mm is looked at: who lowers a charge reads it afterwards */
 
 void mm_wake_exit(void)
 {
-	wait_wake_all(&exit_waiters);
+	if (unlikely(atomic_load(&nr_exiting)))
+		wait_wake_all(&exit_waiters);
+}
+
+void mm_uncharge_frame(struct mm *mm)
+{
+	res_counter_uncharge(&mm->counter, 1);
+	mm_wake_exit();
 }
 
 static u64 mm_guest_frames(const struct mm *mm)
@@ -181,12 +189,14 @@ void mm_exit(struct mm *mm)
 	CHECK(mm->nr_anon == 0 && mm->nr_zero_mapped == 0 && mm->nr_swapped == 0,
 	      "mm %u: %lu + %lu pages still mapped, %lu swapped", mm->id, mm->nr_anon,
 	      mm->nr_zero_mapped, mm->nr_swapped);
+	atomic_add(&nr_exiting, 1);
 	while (mm_guest_frames(mm)) {
 		if (reclaim_drain(mm))
 			continue;
 		wait_event(&exit_waiters, !mm_guest_frames(mm) || lru_pages(&mm->lru));
 		thread_yield(); /* somebody may have the page that is left, for a moment */
 	}
+	atomic_sub(&nr_exiting, 1);
 	mm_put(mm);
 }
 

@@ -102,7 +102,7 @@ struct swap_area {
 	struct cluster *clusters; /* [o] */
 	struct spinlock lock;
 	u32 cluster, next;       /* [l] where the next run is looked for */
-	u32 used, bad;           /* [a] slots */
+	u32 used, bad, lost;     /* [a] slots; lost: bad ones that hold nothing any more */
 };
 extern struct swap_area swap_areas[SWAP_AREAS];
 
@@ -164,8 +164,11 @@ int must_check mm_charge_wait(struct mm *mm, u64 pages);
 /* mm.c. mm_next - the mm that follows @mm (NULL: the first) in the list of all, with a reference; drops
  * that on @mm. */
 struct mm *mm_next(struct mm *mm);
-/* mm_wake_exit - something that an ending mm may wait for has happened. */
+/* mm_wake_exit - something that an ending mm may wait for has happened. Costs one load if none ends.
+ * mm_uncharge_frame - one frame less is charged to @mm, which may be gone on return if nothing else keeps
+ * it: the opposite of a charge of one. */
 void mm_wake_exit(void);
+void mm_uncharge_frame(struct mm *mm);
 void page_lock_init(void);
 
 extern struct swap_stats swap_counts; /* [a] */

@@ -55,20 +55,12 @@ void page_unlock(struct page *p)
 /* ---- the end --------------------------------------------------------------------------------- */
 
 /* guest_frame_free - the frame leaves its mm's account. An mm that ends waits for this, and may be gone as
- * soon as its usage has fallen: so it is held. */
+ * soon as its usage has fallen. */
 static void guest_frame_free(struct page *p, struct mm *mm)
 {
-	bool dead = mm && READ_ONCE(mm->dead);
-
-	if (dead)
-		atomic_add(&mm->refs, 1);
 	frame_free(p, 0);
 	if (mm && !mutant("uncharge_lost"))
-		res_counter_uncharge(&mm->counter, 1);
-	if (dead) {
-		mm_wake_exit();
-		mm_put(mm);
-	}
+		mm_uncharge_frame(mm);
 }
 
 void page_put(struct page *p)

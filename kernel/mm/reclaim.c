@@ -356,7 +356,6 @@ out:
 u32 page_settle(struct page *p, bool young)
 {
 	struct mm *mm = mm_by_id(page_mm_id(p));
-	bool dead = READ_ONCE(mm->dead);
 
 	if (page_test(p, PG_SWAPCACHE) && !young && page_judge(p, false) == FATE_FREE)
 		return 1;
@@ -366,8 +365,7 @@ u32 page_settle(struct page *p, bool young)
 	spin_unlock(&mm->pt_lock);
 	page_unlock(p);
 	page_put(p);
-	if (dead)
-		mm_wake_exit();
+	mm_wake_exit(); /* it may be the last on the lists of an mm that ends */
 	return 0;
 }
 
@@ -398,8 +396,8 @@ static bool slot_change(struct mm *mm, struct page *p, u64 at, slot_t was)
 }
 
 /* write_out - pages that page_judge wants written. Those of old slots are moved to new ones first, so that
- * what leaves together lies together; a bad slot must be left. */
-static void write_out(struct batch *b, struct page **pages, const u64 *at, u32 nr, u32 nr_fresh)
+ * what leaves together lies together; a bad slot must be left. Returns how many are on their way. */
+static u32 write_out(struct batch *b, struct page **pages, const u64 *at, u32 nr, u32 nr_fresh)
 {
 	slot_t was[BATCH];
 	u32 done = nr_fresh, got, ready = nr_fresh;
@@ -423,6 +421,7 @@ static void write_out(struct batch *b, struct page **pages, const u64 *at, u32 n
 		page_unlock(pages[i]);
 	}
 	swap_write_pages(pages, ready);
+	return ready;
 }
 
 /* dispose - judge the pages of the batch. @fresh: a bit for each whose slot is a new one. Returns how many
@@ -453,9 +452,7 @@ static u32 dispose(struct batch *b, u32 fresh)
 		if (pass == 0)
 			nr_fresh = nr;
 	}
-	if (nr)
-		write_out(b, pages, at, nr, nr_fresh);
-	return gone + nr;
+	return gone + (nr ? write_out(b, pages, at, nr, nr_fresh) : 0);
 }
 
 /* ---- a batch ------------------------------------------------------------------------------------- */
@@ -654,8 +651,10 @@ static u64 reclaim_direct(void)
 	for (;;) {
 		u32 looked, gone = 0;
 
-		if (swap_harvest() || thread_killed())
+		if (swap_harvest())
 			return 1;
+		if (thread_killed())
+			return 0;
 		if (swap_pages_in_flight() >= IN_FLIGHT_ENOUGH && swap_wait_write())
 			continue;
 		u64 before = atomic_load(&counts.reclaimed);

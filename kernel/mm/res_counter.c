@@ -5,7 +5,9 @@
  * moment (a counter that is added to first and looked at afterwards refuses charges that would have
  * fitted). The maximum is brought up to date where usage falls: the highest usage ever is either
  * the present one or one that was left by a fall. Charging, which every fault does, needs not look
- * at it. */
+ * at it.
+ *
+ * The fall itself is the last touch of a counter: its mm may be waiting for just that, and go. */
 #include "lib/atomic.h"
 #include "lib/check.h"
 #include "lib/errno.h"
@@ -45,14 +47,18 @@ int res_counter_charge(struct res_counter *c, u64 pages, struct res_counter **re
 
 void res_counter_uncharge(struct res_counter *c, u64 pages)
 {
-	for (; c; c = c->parent) {
-		u64 usage = atomic_sub(&c->usage, pages) + pages;
-		u64 max = atomic_load_relaxed(&c->max);
+	for (struct res_counter *parent; c; c = parent) {
+		u64 usage = atomic_load_relaxed(&c->usage);
 
-		CHECK(usage >= pages, "%lu pages uncharged, but only %lu were charged", pages,
-		      usage);
-		while (usage > max && !atomic_cas(&c->max, &max, usage))
-			;
+		parent = c->parent;
+		do {
+			u64 max = atomic_load_relaxed(&c->max);
+
+			CHECK(usage >= pages, "%lu pages uncharged, but only %lu were charged", pages,
+			      usage);
+			while (usage > max && !atomic_cas(&c->max, &max, usage))
+				;
+		} while (!atomic_cas(&c->usage, &usage, usage - pages));
 	}
 }
 

@@ -34,8 +34,10 @@ static void count_free(slot_t s, struct slot_state was)
 {
 	struct swap_area *a = &swap_areas[slot_area(s)];
 
-	if (was.flags & SLOT_BAD)
+	if (was.flags & SLOT_BAD) {
+		atomic_add(&a->lost, 1);
 		return;
+	}
 	atomic_sub(&a->clusters[slot_index(s) / CLUSTER_SLOTS].used, 1);
 	atomic_sub(&a->used, 1);
 	atomic_sub(&swap_counts.used, 1);
@@ -204,7 +206,7 @@ bool slot_insert(slot_t s, struct page *p, struct slot_state *was)
 			return false;
 		}
 		now.s = (struct slot_state){.value = page_to_pfn(p).v, .count = w.s.count,
-					    .flags = SLOT_CACHED};
+					    .flags = SLOT_CACHED | (w.s.flags & SLOT_BAD)};
 	} while (!atomic_cas(word, &w.v, now.v));
 	*was = w.s;
 	return true;
@@ -222,13 +224,12 @@ void slot_remove(struct page *p, u16 flags, u32 value)
 	CHECK(!page_test(p, PG_WRITEBACK) || mutant("slot_freed_in_flight"),
 	      "rule 12: frame %#lx leaves slot %#x in flight", page_to_pfn(p).v, s.v);
 	do {
-		CHECK(!(w.s.flags & SLOT_BAD) || w.s.count == 0,
+		CHECK(!(w.s.flags & SLOT_BAD) || w.s.count == 0 || (flags & SLOT_SAME),
 		      "bad slot %#x would hold the only copy of a page", s.v);
 		now.v = 0;
 		if (w.s.count)
 			now.s = (struct slot_state){.value = value, .count = w.s.count, .flags = flags};
-		else
-			now.s.flags = w.s.flags & SLOT_BAD;
+		now.s.flags |= w.s.flags & SLOT_BAD;
 	} while (!atomic_cas(word, &w.v, now.v));
 	if (w.s.count == 0)
 		count_free(s, w.s);

@@ -39,6 +39,12 @@ bool swap_is_tight(void)
 	return s.used * 2 > s.pages;
 }
 
+/* slot_must_go - slots are scarce, or swap_off wants this one. */
+static bool slot_must_go(slot_t s)
+{
+	return atomic_load(&swap_areas[slot_area(s)].state) == AREA_GOING || swap_is_tight();
+}
+
 /* ---- readahead: which addresses ---------------------------------------------------------------- */
 
 struct window {
@@ -114,7 +120,7 @@ static int read_frames(struct read *r, bool must)
 	while (!err && nr < r->nr && res_counter_charge(&r->mm->counter, 1, NULL) == 0) {
 		r->page[nr] = frame_alloc(FRAME_GUEST, FRAME_NOWAIT);
 		if (!r->page[nr]) {
-			res_counter_uncharge(&r->mm->counter, 1);
+			mm_uncharge_frame(r->mm);
 			break;
 		}
 		nr++;
@@ -272,7 +278,7 @@ static int map_cached(struct mm *mm, u64 *entry, u64 at, pte_t pte, struct page 
 	atomic_add(&p->refcount, out ? 2 : 1);
 	(void)slot_put(s);
 	bool writable = only && (allowed & ACC_W);
-	if (only && ((acc & ACC_W) || swap_is_tight()) && !page_test(p, PG_WRITEBACK))
+	if (only && ((acc & ACC_W) || slot_must_go(s)) && !page_test(p, PG_WRITEBACK))
 		give_up_slot(p);
 	if (acc & ACC_W)
 		mm_mark_dirty(page_to_pfn(p));
@@ -407,7 +413,7 @@ int swap_in(struct mm *mm, u64 *entry, u64 at, unsigned int acc, struct page **f
 			err = map_locked(mm, entry, at, pte, p, acc, frame, out);
 			page_unlock(p);
 		}
-		page_put(p);
+		page_try_release(p); /* who took the PTE away may have found it locked */
 		/* A request that failed may have failed because of a neighbour: once more, by itself. */
 		if (err != -EIO || alone)
 			return err;

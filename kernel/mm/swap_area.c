@@ -212,7 +212,7 @@ static int area_leave(struct swap_area *a)
 	int err = 0;
 
 	/* Writes that were under way keep their slots for a while: go round until none is in use. */
-	while (!err && atomic_load(&a->used) != atomic_load(&a->bad)) {
+	while (!err && atomic_load(&a->used) != atomic_load(&a->lost)) {
 		u32 before = atomic_load(&a->used);
 
 		for (struct mm *mm = mm_next(NULL); mm; mm = mm_next(mm))

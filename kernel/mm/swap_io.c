@@ -129,9 +129,12 @@ static void write_done(struct blk_request *rq)
 	for (u32 i = 0; i < io->nr; i++) {
 		struct page *p = io->pages[i];
 
-		/* Rule 11: the slot holds the page only if the write has completed. */
-		if (rq->status)
+		/* Rule 11: the slot holds the page only if the write has completed. It is retired
+		 * while nobody can take it from the page yet. */
+		if (rq->status) {
 			page_set(p, PG_DIRTY);
+			slot_retire((slot_t){p->slot});
+		}
 		if (mutant("dirty_cleared_late"))
 			page_clear(p, PG_DIRTY);
 		page_clear(p, PG_WRITEBACK);
@@ -253,8 +256,6 @@ static struct swap_io *ended_take(void)
 /* write_failed - its slots are given out no more; the pages, which are dirty again, get others. */
 static void write_failed(const struct swap_io *io)
 {
-	for (u32 i = 0; i < io->nr; i++)
-		slot_retire((slot_t){io->pages[i]->slot});
 	printk("Neap: swap: a write to %s failed at sector %lu: %u slots are used no more, nothing is "
 	       "lost\n", io->rq.dev->name, io->rq.sector, io->nr);
 }
@@ -294,7 +295,6 @@ void swap_stats(struct swap_stats *s)
 
 		if (atomic_load(&a->state) == AREA_OFF)
 			continue;
-		s->pages += a->nr_slots;
 		s->bad += atomic_load_relaxed(&a->bad);
 		s->in_flight += atomic_load_relaxed(&a->dev->inflight);
 	}

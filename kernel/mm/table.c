@@ -39,14 +39,14 @@ static struct page *table_alloc(struct mm *mm)
 	if (p)
 		page_set(p, PG_TABLE);
 	else
-		res_counter_uncharge(&mm->counter, 1);
+		mm_uncharge_frame(mm);
 	return p;
 }
 
 static void table_free(struct mm *mm, struct page *p)
 {
 	frame_free(p, 0);
-	res_counter_uncharge(&mm->counter, 1);
+	mm_uncharge_frame(mm);
 }
 
 int table_create(struct mm *mm)

@@ -37,15 +37,18 @@ static void flush_add(struct zap *z, u64 va)
 	z->flush_end = va + PAGE_SIZE;
 }
 
-/* zap_swap - one PTE less names the slot; a page that nobody needs any more leaves the cache. */
-static int zap_swap(struct zap *z, slot_t s)
+/* zap_swap - one PTE less names the slot; a page that nobody needs any more leaves the cache. The batch
+ * that unmapped it may not have been flushed yet. */
+static int zap_swap(struct zap *z, u64 va, slot_t s)
 {
 	struct page *p = slot_page(s);
 
 	z->mm->nr_swapped--;
 	(void)slot_put(s);
-	if (p)
+	if (p) {
+		flush_add(z, va);
 		z->page[z->nr++] = p;
+	}
 	return z->nr == ZAP_BATCH || ++z->nr_swapped == ZAP_SWAPPED;
 }
 
@@ -58,10 +61,10 @@ static int zap_one(void *ctx, u64 va, int level, u64 *entry)
 	CHECK(level == 1, "mm %u: a leaf of level %d at %#lx", z->mm->id, level, va);
 	z->next = va + PAGE_SIZE;
 	if (pte_is_swap(old))
-		return zap_swap(z, pte_slot(old));
+		return zap_swap(z, va, pte_slot(old));
 	if (pte_is_zero(old)) {
 		z->mm->nr_zero_mapped--;
-		if (old.v & PTE_A) /* else no TLB has it: I4 of fault.c */
+		if (old.v & PTE_IN_TLB) /* else no TLB has it: I4 of fault.c */
 			flush_add(z, va);
 		return 0;
 	}

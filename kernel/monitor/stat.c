@@ -44,7 +44,7 @@ static const char *const exit_names[NR_EXIT_REASONS] = {
 	[EXIT_MMU] = "mmu", [EXIT_IRQ_WINDOW] = "irq_window", [EXIT_XSETBV] = "xsetbv",
 	[EXIT_CACHE] = "cache", [EXIT_UNDEFINED] = "undefined", [EXIT_UD] = "ud", [EXIT_RDPMC] = "rdpmc",
 	[EXIT_EXCEPTION] = "exception", [EXIT_DR] = "dr", [EXIT_IRET] = "iret",
-	[EXIT_CR_WRITE] = "cr_write",
+	[EXIT_CR_WRITE] = "cr_write", [EXIT_PAUSE] = "pause",
 	[EXIT_TRIPLE_FAULT] = "triple_fault", [EXIT_BROKEN] = "broken",
 };
 

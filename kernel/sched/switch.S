@@ -11,20 +11,14 @@
  * RDI survives the change of stacks, so `prev` means the same on both: who ran until now. A new
  * thread's stack holds six zeros and the address of thread_main(prev), whose argument RDI is. */
 context_switch:
-	pushq	%rbp
-	pushq	%rbx
-	pushq	%r12
-	pushq	%r13
-	pushq	%r14
-	pushq	%r15
+	.irp	reg, rbp, rbx, r12, r13, r14, r15
+	pushq	%\reg
+	.endr
 	movq	%rsp, (%rdi)	/* thread->rsp is at offset 0 */
 	movq	(%rsi), %rsp
-	popq	%r15
-	popq	%r14
-	popq	%r13
-	popq	%r12
-	popq	%rbx
-	popq	%rbp
+	.irp	reg, r15, r14, r13, r12, rbx, rbp
+	popq	%\reg
+	.endr
 	movq	%rdi, %rax
 	ret
 	.size context_switch, . - context_switch

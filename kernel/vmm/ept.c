@@ -6,7 +6,8 @@
  *  I1. An spte that is present maps what the primary PTE of that gfn's hva maps, with no more rights,
  *      outside of brackets (N1, N2). A second install of the same gfn may only add rights: another
  *      frame there without a bracket between is our bug.
- *  I2. An spte is taken away by one exchange; dirty is what came out (rule 7).
+ *  I2. An spte is taken away by one exchange; dirty is what came out (rule 7). Where the processor
+ *      keeps no dirty bits (fmt->dirty is 0), whoever could write is taken to have written (N4).
  *
  * Locking: mmu_lock for every writer. The processor sets accessed and dirty meanwhile. */
 #include "lib/check.h"
@@ -83,14 +84,20 @@ struct visit {
 	void *ctx;
 };
 
+/* hand_over_dirty - @old came out of a table by exchange: its page may have been written. */
+static void hand_over_dirty(const struct pt *pt, u64 old)
+{
+	bool dirty = pt->fmt->dirty ? old & pt->fmt->dirty : pt->fmt->rights(old) & ACC_W;
+
+	if (dirty && !mutant("zap_drops_dirty"))
+		mm_mark_dirty(hpa_to_pfn(hpa(entry_address(pt, old))));
+}
+
 static int zap_one(void *ctx, unused u64 va, unused int level, u64 *entry)
 {
 	struct visit *visit = ctx;
-	const struct pt *pt = &visit->vm->pt;
-	u64 old = atomic_xchg(entry, 0);
 
-	if ((old & pt->fmt->dirty) && !mutant("zap_drops_dirty"))
-		mm_mark_dirty(hpa_to_pfn(hpa(entry_address(pt, old))));
+	hand_over_dirty(&visit->vm->pt, atomic_xchg(entry, 0));
 	visit->found = true;
 	return 0;
 }
@@ -137,8 +144,7 @@ static int protect_one(void *ctx, unused u64 va, int level, u64 *entry)
 	if (!(rights & ACC_W))
 		return 0;
 	u64 old = atomic_xchg(entry, 0);
-	if (old & pt->fmt->dirty)
-		mm_mark_dirty(hpa_to_pfn(hpa(entry_address(pt, old))));
+	hand_over_dirty(pt, old);
 	atomic_store(entry, entry_address(pt, old) | pt->fmt->leaf_bits(rights & ~ACC_W, level) |
 				    (old & pt->fmt->accessed));
 	visit->found = true;

@@ -23,6 +23,7 @@
 #define OP_XSETBV  0xd1010f, 3
 #define OP_WBINVD  0x090f, 2
 #define OP_INVD    0x080f, 2
+#define OP_PAUSE   0x90f3, 2
 
 static void exit_none(unused struct vcpu *v)
 {
@@ -185,6 +186,10 @@ static void exit_mmu(struct vcpu *v)
 		break;
 	case -EINTR:
 		break; /* the request that killed us is pending */
+	case -EIO:
+		vm_stop_guest(v, "swap-read-error", "its page at gpa %#lx cannot be read back from swap",
+			      at.v);
+		break;
 	default:
 		vm_stop_guest(v, "fault", "its memory at gpa %#lx cannot be had (%s)", at.v,
 			      errno_name(err));
@@ -295,6 +300,32 @@ static void exit_cache(struct vcpu *v)
 		vcpu_skip(v);
 }
 
+/* PAUSE is NOP with a prefix, and the prefix may have others around it. */
+static bool is_odd_pause(struct vcpu *v)
+{
+	u8 code[16];
+	struct insn in;
+	unsigned int nr = guest_fetch(v, code);
+
+	if (insn_decode(code, nr, guest_insn_mode(v), &in) || in.map != MAP_1 || in.opcode != 0x90 ||
+	    !(in.prefixes & PFX_REP) || (in.rex & 1)) /* REX.B makes it XCHG */
+		return false;
+	v->exit.insn_bytes = in.length;
+	return true;
+}
+
+/* Who spins gives the processor away; the vCPU that it waits for may be in the same queue. If nobody is,
+ * this returns at once, and it may spin in peace: who is queued here later makes the scheduler look,
+ * and switch_in watches for PAUSE again. */
+static void exit_pause(struct vcpu *v)
+{
+	if (unlikely(!vcpu_insn_length(v, OP_PAUSE) && !is_odd_pause(v)))
+		return;
+	vcpu_skip(v);
+	hvm->leave_pause(v);
+	thread_yield();
+}
+
 static void exit_undefined(struct vcpu *v)
 {
 	vcpu_inject_ud(v);
@@ -342,6 +373,7 @@ const exit_handler exit_handlers[NR_EXIT_REASONS] = {
 	[EXIT_IRQ_WINDOW] = exit_irq_window,
 	[EXIT_XSETBV] = exit_xsetbv,
 	[EXIT_CACHE] = exit_cache,
+	[EXIT_PAUSE] = exit_pause,
 	[EXIT_UNDEFINED] = exit_undefined,
 	[EXIT_RDPMC] = exit_rdpmc,
 	[EXIT_UD] = exit_ud,

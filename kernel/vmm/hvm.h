@@ -50,6 +50,7 @@ enum exit_reason {
 	EXIT_IRQ_WINDOW, /* the guest can take an interrupt now */
 	EXIT_XSETBV,
 	EXIT_CACHE,      /* WBINVD, INVD: nothing to do */
+	EXIT_PAUSE,      /* it spins, perhaps for a vCPU that waits for this processor */
 	EXIT_UNDEFINED,  /* an instruction that this virtual processor does not have: #UD */
 	EXIT_RDPMC,      /* it has no performance counters: #GP */
 	EXIT_UD,         /* #UD raised by the guest: perhaps the other vendor's hypercall */
@@ -134,6 +135,8 @@ struct hvm_ops {
 	/* read, write - MSRs whose value lives with the vendor's state. -EINVAL: not this one. */
 	int (*msr_read)(struct vcpu *v, u32 msr, u64 *value);
 	int (*msr_write)(struct vcpu *v, u32 msr, u64 value);
+	/* leave_pause - no longer exit with EXIT_PAUSE, until v's thread comes to a CPU anew. */
+	void (*leave_pause)(struct vcpu *v);
 	void (*set_tsc_offset)(struct vcpu *v, u64 offset); /* guest's TSC less the host's */
 	void (*allow_dr)(struct vcpu *v); /* stop intercepting debug registers */
 	/* switch_in, switch_out - v's thread comes to or leaves this CPU. */

@@ -8,6 +8,7 @@
 #include "mm/frame.h"
 #include "mm/mm.h"
 #include "mm/page.h"
+#include "vmm/tlb_oracle.h"
 #include "vmm/vm.h"
 
 /* ---- spare tables: allocated before mmu_lock is taken, used under it --------------------------- */
@@ -151,6 +152,7 @@ void mmu_flush(struct vm *vm)
 	u64 mask = 0;
 
 	smp_mb();
+	u64 gen = NEAP_DEBUG ? atomic_load(&vm->tlb_gen) : 0;
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
 		struct vcpu *v = vm->vcpus[i];
 		if (v && atomic_load(&v->mode) == VCPU_IN_GUEST)
@@ -158,6 +160,8 @@ void mmu_flush(struct vm *vm)
 	}
 	if (mask && !mutant("flush_no_kick"))
 		smp_call(mask, kicked, NULL);
+	if (NEAP_DEBUG)
+		tlb_oracle_flushed(vm, gen);
 }
 
 static void owe_flush(struct vm *vm)

@@ -18,6 +18,7 @@
 #include "mm/frame.h"
 #include "mm/mm.h"
 #include "mm/page.h"
+#include "mm/swap.h"
 #include "vmm/devices/board.h"
 #include "vmm/devices/lapic.h"
 #include "vmm/mmu.h"
@@ -434,18 +435,23 @@ void vm_out_of_memory(struct vm *vm)
 {
 	const struct res_counter *c = &vm->mm->counter;
 	bool own_limit = c->usage + SPARE_TABLES >= c->limit;
+	const char *what = own_limit ? "its limit" : "memory";
+	struct swap_stats swap;
 
+	swap_stats(&swap);
+	const char *and_swap = swap.pages ? "swap is full" : "there is no swap";
 	if (batch && own_limit) {
 		if (vm_end(vm, VM_KILLED, 1, "oom"))
-			printk("Neap: vm %s killed: it needs more than its limit of %lu KiB\n",
-			       vm->config.name, c->limit * 4);
+			printk("Neap: vm %s killed: it needs more than its limit of %lu KiB, and %s\n",
+			       vm->config.name, c->limit * 4, and_swap);
 	} else if (batch) {
 		kill_largest();
 		thread_sleep_ns(1000 * 1000); /* until the victim's frames are back */
 	} else if (!atomic_load(&vm->paused)) {
 		vm_pause(vm);
-		printk("Neap: vm %s paused: %s is used up; `vm NAME kill` a VM, then `vm %s resume`\n",
-		       vm->config.name, own_limit ? "its limit" : "memory", vm->config.name);
+		printk("Neap: vm %s paused: %s is used up and %s; `swap add DISK`, `limit NAME SIZE` or "
+		       "`vm NAME kill`, then `vm %s resume`\n",
+		       vm->config.name, what, and_swap, vm->config.name);
 		bool anybody_runs = false;
 		vm_for_each(find_unpaused, &anybody_runs);
 		if (!own_limit && !anybody_runs)

@@ -59,6 +59,7 @@ struct vm {
 	struct vcpu *installer;   /* [mmu_lock] whose spare tables pt_pages hands out */
 	u64 nr_sptables;          /* [mmu_lock] */
 	u64 tlb_gen;              /* [a] raised when a translation was taken away; rule 18 */
+	u64 tlb_promised;         /* [a] debug: up to which of them a flush has returned */
 
 	struct io_bus io;         /* [o] after creation */
 	struct board *board;      /* [o] its devices */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A VM of the tests' own (vm_test.h), and what the audits said about it. */
 #include "cpu/memory.h"
+#include "cpu/x86.h"
 #include "lib/check.h"
 #include "lib/format.h"
 #include "lib/printk.h"
@@ -12,13 +13,13 @@
 
 /* ---- the VM ---------------------------------------------------------------------------------- */
 
-struct vm *test_vm_create(const char *name, u64 mem_bytes)
+struct vm *test_vm_create_smp(const char *name, u64 mem_bytes, u32 nr_vcpus)
 {
 	static bool ready;
 	struct vm_config config = {
 		.role = VM_ROLE_KERNEL,
 		.mem_bytes = mem_bytes,
-		.cpus = 1,
+		.cpus = nr_vcpus,
 		.apic = true,
 		.cmdline = "",
 	};
@@ -47,6 +48,20 @@ void test_vm_destroy(struct vm *vm)
 	else
 		vm_end(vm, VM_KILLED, 1, "test");
 	vm_wait_all_ended(0);
+}
+
+void test_vcpu_flat32(struct vcpu *v, u64 rip)
+{
+	const struct segment code = {0x08, 0xc9b, ~0u, 0}, data = {0x10, 0xc93, ~0u, 0};
+	struct vcpu_sregs s;
+
+	hvm->get_sregs(v, &s);
+	s.cr0 = CR0_PE | CR0_ET;
+	hvm->set_sregs(v, &s);
+	for (int seg = SEG_ES; seg <= SEG_GS; seg++)
+		hvm->set_segment(v, seg, seg == SEG_CS ? &code : &data);
+	v->rip = rip;
+	atomic_store(&v->activity, VCPU_RUNNING);
 }
 
 u64 test_hva(const struct vm *vm, u64 at)

@@ -6,12 +6,19 @@
 #include "mm/page.h"
 #include "vmm/vm.h"
 
-/* test_vm_create - a VM of @mem_bytes with one vCPU, which does not run. The calling thread
+/* test_vm_create_smp - a VM of @mem_bytes with @nr_vcpus vCPUs, which do not run. The calling thread
  * reaches its memory by hva until test_vm_destroy. NULL where this processor runs no guests:
  * report_skip was told so. => one at a time */
-struct vm *test_vm_create(const char *name, u64 mem_bytes);
+struct vm *test_vm_create_smp(const char *name, u64 mem_bytes, u32 nr_vcpus);
+static inline struct vm *test_vm_create(const char *name, u64 mem_bytes)
+{
+	return test_vm_create_smp(name, mem_bytes, 1);
+}
 /* test_vm_destroy - end it, however far it came, and wait until every frame is back. */
 void test_vm_destroy(struct vm *vm);
+
+/* test_vcpu_flat32 - @v stands at @rip in 32-bit code without paging, all segments flat. */
+void test_vcpu_flat32(struct vcpu *v, u64 rip);
 
 /* test_hva - where guest-physical @at lies in the VM's mm. */
 u64 test_hva(const struct vm *vm, u64 at);

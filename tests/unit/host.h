@@ -44,6 +44,10 @@ void host_log_clear(void);
  * program. */
 void expect_panic(const char *text, void (*fn)(void *ctx), void *ctx);
 
+/* host_panics_are_told - from now on a panic writes its message to @report and ends the process. => a
+ * process that a test has made for the purpose */
+void host_panics_are_told(char *report, size_t bytes);
+
 /* The last error that went through trace() in this thread, and how many did. */
 int host_last_error(void);
 unsigned int host_nr_errors(void);

@@ -11,7 +11,7 @@
 static struct mm *mm;
 static u64 base; /* of a region of 64 pages */
 static u64 frames_before;
-static struct secondary sec;
+static unused struct secondary sec;
 
 static u64 at(u32 i)
 {

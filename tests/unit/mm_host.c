@@ -2,6 +2,9 @@
 /* A machine on the host: what mm uses of cpu and sched, in the simplest form that still notices
  * when it is used against its contract. */
 #include <sched.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "mm_host.h"
 
@@ -368,12 +371,19 @@ void mm_host_start(u64 bytes)
 /* ---- what was noticed ------------------------------------------------------------------------ */
 
 static unsigned int violations; /* [a] */
+static char first_violation[256];
 
 void mm_host_violation(const char *fmt, ...)
 {
+	unsigned int nth = atomic_add(&violations, 1);
 	va_list ap;
 
-	if (atomic_add(&violations, 1) > 3)
+	if (nth == 1) {
+		va_start(ap, fmt);
+		vsnprintf(first_violation, sizeof(first_violation), fmt, ap);
+		va_end(ap);
+	}
+	if (nth > 3)
 		return;
 	va_start(ap, fmt);
 	vprintk(fmt, ap);
@@ -386,6 +396,47 @@ unsigned int mm_host_take(void)
 	return atomic_xchg(&violations, 0);
 }
 
+/* What the child process says to its parent. */
+static char *mishap; /* shared memory */
+#define MISHAP_BYTES 512
+
+struct scenario {
+	bool (*fn)(void);
+	const char *wrong;
+};
+
+static void scenario_run(const struct scenario *s)
+{
+	bool right = s->fn();
+
+	if (mm_host_take())
+		snprintf(mishap, MISHAP_BYTES, "%s", first_violation);
+	else if (!right)
+		snprintf(mishap, MISHAP_BYTES, "%s", s->wrong);
+}
+
+const char *mm_host_mishap(bool (*scenario)(void), const char *wrong)
+{
+	struct scenario s = {scenario, wrong};
+	int status;
+
+	if (!mishap)
+		mishap = mmap(NULL, MISHAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	mishap[0] = '\0';
+	fflush(NULL);
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		host_panics_are_told(mishap, MISHAP_BYTES);
+		scenario_run(&s);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	if (!mishap[0] && status)
+		snprintf(mishap, MISHAP_BYTES, "the process ended with status %#x", status);
+	return mishap[0] ? mishap : NULL;
+}
+
 void mm_host_report(const char *fmt, ...)
 {
 	va_list ap;
@@ -393,6 +444,34 @@ void mm_host_report(const char *fmt, ...)
 	va_start(ap, fmt);
 	vprintk(fmt, ap);
 	va_end(ap);
+}
+
+static void tlb_check(u32 cpu, const struct softmmu_tlb_entry *e, struct mm *mm)
+{
+	const u64 *entry = e->va < MM_HVA_END ? mm_entry(mm, e->va) : NULL;
+	pte_t pte = {entry ? atomic_load(entry) : 0};
+
+	if (e->va >= MM_HVA_END)
+		return;
+	if (!pte_present(pte) || (pte.v & PTE_ADDR) != e->pa)
+		mm_host_violation("N3: CPU %u still reaches frame %#lx at hva %#lx, pte is %#lx", cpu,
+				  e->pa >> PAGE_SHIFT, e->va, pte.v);
+	else if (e->writable && !pte_writable(pte))
+		mm_host_violation("N2: CPU %u may write hva %#lx, pte is %#lx", cpu, e->va, pte.v);
+	else if (e->dirty && !(pte.v & PTE_D))
+		mm_host_violation("N4: CPU %u writes hva %#lx without setting D, pte is %#lx", cpu,
+				  e->va, pte.v);
+}
+
+void mm_host_check_tlbs(struct mm *mm)
+{
+	for (u32 i = 0; i < MM_HOST_CPUS; i++) {
+		const struct softmmu *m = &processor[i].mmu;
+
+		for (size_t n = 0; processor[i].cpu.space == &mm->space && n < m->tlb_slots; n++)
+			if (m->tlb[n].bytes == PAGE_SIZE)
+				tlb_check(i, &m->tlb[n], mm);
+	}
 }
 
 int mm_host_audit(void)

@@ -47,6 +47,38 @@ void mm_host_report(const char *fmt, ...) printf_like(1, 2);
 
 u64 mm_host_free_frames(void);
 
+/* mm_host_check_tlbs - N3 and N1 for the processors: what their TLBs hold is what the primary table of
+ * @mm says, with no right more. => nothing runs beside */
+void mm_host_check_tlbs(struct mm *mm);
+
+/* ---- waiting (mm_wait.c) --------------------------------------------------------------------- */
+
+/* Called by who would sleep: true if something happened that he may have waited for. May be NULL. */
+extern bool (*mm_host_pass_time)(void);
+/* [a] how often each CPU has slept: so that a race hook can wait until another thread does. */
+extern u32 mm_host_sleeps[MM_HOST_CPUS];
+
+/* The kernel's own thread: what reclaim_init makes. */
+struct mm_host_daemon {
+	void (*fn)(void *arg);
+	struct thread *thread;
+	pthread_t pthread;
+	jmp_buf end;
+	bool stop; /* [a] */
+};
+extern struct mm_host_daemon mm_host_daemon;
+/* mm_host_daemon_start - let it run, playing CPU @cpu. mm_host_daemon_stop - end it where it waits next.
+ * => mm_host_threads */
+void mm_host_daemon_start(u64 cpu);
+void mm_host_daemon_stop(void);
+
+/* ---- seeing a mutant ------------------------------------------------------------------------- */
+
+/* mm_host_mishap - run @scenario in a process of its own, which it may leave in ruins: NULL if it returns
+ * true, and no rule was broken; else what happened: the first violation, or the panic, or @wrong if it
+ * returned false. The text is overwritten by the next call. */
+const char *mm_host_mishap(bool (*scenario)(void), const char *wrong);
+
 /* ---- a secondary MMU ------------------------------------------------------------------------- */
 
 #define SPTES 1024

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* sources:
- * kernel/mm/audit.c kernel/mm/buddy.c kernel/mm/fault.c kernel/mm/frame.c kernel/mm/frame_debug.c
- * kernel/mm/gup.c kernel/mm/mm.c kernel/mm/objcache.c kernel/mm/region.c kernel/mm/res_counter.c
- * kernel/mm/rmap.c kernel/mm/table.c kernel/mm/uaccess.c kernel/mm/unmap.c
- * kernel/notifier/notifier.c kernel/lib/pt_walk.c kernel/lib/pt_format.c kernel/lib/mutant.c
- * kernel/lib/string.c tests/unit/softmmu.c tests/unit/mm_host.c */
+ * kernel/mm/[a-z]*.c kernel/notifier/notifier.c
+ * kernel/lib/blkdev.c kernel/lib/crc32.c kernel/lib/disk_content.c kernel/lib/errno.c
+ * kernel/lib/format.c kernel/lib/gpt.c kernel/lib/mutant.c kernel/lib/pt_format.c kernel/lib/pt_walk.c
+ * kernel/lib/string.c kernel/lib/swap_header.c
+ * tests/unit/softmmu.c tests/unit/mm_host.c tests/unit/mm_wait.c */
 /* Frames: buddy, caches, watermarks, owners, and panics for who gives back what is not his. */
 #include "mm_host.h"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* sources:
- * kernel/mm/audit.c kernel/mm/buddy.c kernel/mm/fault.c kernel/mm/frame.c kernel/mm/frame_debug.c
- * kernel/mm/gup.c kernel/mm/mm.c kernel/mm/objcache.c kernel/mm/region.c kernel/mm/res_counter.c
- * kernel/mm/rmap.c kernel/mm/table.c kernel/mm/uaccess.c kernel/mm/unmap.c
- * kernel/notifier/notifier.c kernel/lib/pt_walk.c kernel/lib/pt_format.c kernel/lib/mutant.c
- * kernel/lib/string.c tests/unit/softmmu.c tests/unit/mm_host.c
+ * kernel/mm/[a-z]*.c kernel/notifier/notifier.c
+ * kernel/lib/blkdev.c kernel/lib/crc32.c kernel/lib/disk_content.c kernel/lib/errno.c
+ * kernel/lib/format.c kernel/lib/gpt.c kernel/lib/mutant.c kernel/lib/pt_format.c kernel/lib/pt_walk.c
+ * kernel/lib/string.c kernel/lib/swap_header.c
+ * tests/unit/softmmu.c tests/unit/mm_host.c tests/unit/mm_wait.c
  * tests/unit/mm_secondary.c */
 /* One mm at a time: regions, faults and their races, failing allocations, access by hva, the
  * audit. */
@@ -86,8 +86,9 @@ static void first_write_gets_a_zeroed_frame(void **state)
 	(void)state;
 	assert_int_equal(mm_host_store(at(3) + 8, 7), 0);
 	pte_t pte = pte_at(at(3));
-	assert_int_equal(pte.v & ~PTE_ADDR, PTE_P | PTE_W | PTE_A | PTE_D | PTE_NX);
+	assert_int_equal(pte.v & ~PTE_ADDR, PTE_P | PTE_W | PTE_A | PTE_D | PTE_NX); /* the CPU's A, D */
 	struct page *p = pfn_to_page(pte_pfn(pte));
+	assert_true(page_test(p, PG_DIRTY) && page_test(p, PG_LRU));
 	assert_int_equal(p->refcount, 1);
 	assert_int_equal(p->mapcount, 1);
 	assert_int_equal(frame_owner(p), FRAME_GUEST);
@@ -144,9 +145,10 @@ static void what_no_tlb_has_is_not_flushed(void **state)
 		assert_int_equal(secondary_load(&sec, at(i), &v), 0);
 	for (u32 i = 0; i < 4; i++)
 		assert_int_equal(secondary_store(&sec, at(i), 1), 0);
-	zap_locked(4, 8);
+	zap_locked(2, 8);
 	assert_int_equal(host_cpu->tlb_flushes, flushes);
-	zap_locked(0, 1);
+	assert_int_equal(mm_host_load(at(0), &v), 0);
+	zap_locked(0, 2);
 	assert_int_equal(host_cpu->tlb_flushes, flushes + 1);
 }
 
@@ -219,7 +221,7 @@ static void the_limit_holds(void **state)
 	assert_int_equal(mm_host_store(at(0), 1), 0);
 	assert_int_equal(mm_host_store(at(1), 1), 0);
 	assert_int_equal(mm_fault(mm, hva(at(2)), ACC_W), -ENOMEM);
-	assert_int_equal(mm->counter.failcnt, 1);
+	assert_true(mm->counter.failcnt > 0);
 	assert_int_equal(mm_fault(mm, hva(at(2)), ACC_R), 0);
 	zap_locked(0, 1);
 	assert_int_equal(mm_fault(mm, hva(at(2)), ACC_W), 0);
@@ -378,7 +380,6 @@ static void the_audit_sees_differences(void **state)
 	p->rmap = was_rmap;
 	*entry = 0;
 	audit_names("audit: extra_rmap: ");
-	audit_names("audit: charge: ");
 	audit_names("audit: anon_count: ");
 	*entry = (was & ~PTE_ADDR) | page_to_phys(&page_array[0]);
 	audit_names("audit: foreign_frame_mapped: ");

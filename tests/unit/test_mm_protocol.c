@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* sources:
- * kernel/mm/audit.c kernel/mm/buddy.c kernel/mm/fault.c kernel/mm/frame.c kernel/mm/frame_debug.c
- * kernel/mm/gup.c kernel/mm/mm.c kernel/mm/objcache.c kernel/mm/region.c kernel/mm/res_counter.c
- * kernel/mm/rmap.c kernel/mm/table.c kernel/mm/uaccess.c kernel/mm/unmap.c
- * kernel/notifier/notifier.c kernel/lib/pt_walk.c kernel/lib/pt_format.c kernel/lib/mutant.c
- * kernel/lib/string.c tests/unit/softmmu.c tests/unit/mm_host.c
+ * kernel/mm/[a-z]*.c kernel/notifier/notifier.c
+ * kernel/lib/blkdev.c kernel/lib/crc32.c kernel/lib/disk_content.c kernel/lib/errno.c
+ * kernel/lib/format.c kernel/lib/gpt.c kernel/lib/mutant.c kernel/lib/pt_format.c kernel/lib/pt_walk.c
+ * kernel/lib/string.c kernel/lib/swap_header.c
+ * tests/unit/softmmu.c tests/unit/mm_host.c tests/unit/mm_wait.c
  * tests/unit/mm_secondary.c */
 /* The races of docs/design.md, held open by race points: gup, brackets, subscribers, the end of an mm;
  * and each mutant caught. */
@@ -314,6 +314,11 @@ static void dirty_comes_from_the_exchanged_entry(void **state)
 
 	(void)state;
 	assert_int_equal(mm_gup(mm, hva(at(0)), ACC_W, &page), 0);
+	/* Nothing of it was anywhere else: it is dirty by its flag, and the PTE says what the CPU did. */
+	assert_true(page_test(page.page, PG_DIRTY));
+	assert_false(pte_at(at(0)).v & (PTE_A | PTE_D));
+	page_clear(page.page, PG_DIRTY);
+	assert_int_equal(mm_host_store(at(0), 1), 0);
 	assert_false(page_test(page.page, PG_DIRTY));
 	zap_locked(0, 1);
 	assert_true(page_test(page.page, PG_DIRTY));

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* sources:
- * kernel/mm/audit.c kernel/mm/buddy.c kernel/mm/fault.c kernel/mm/frame.c kernel/mm/frame_debug.c
- * kernel/mm/gup.c kernel/mm/mm.c kernel/mm/objcache.c kernel/mm/region.c kernel/mm/res_counter.c
- * kernel/mm/rmap.c kernel/mm/table.c kernel/mm/uaccess.c kernel/mm/unmap.c
- * kernel/notifier/notifier.c kernel/lib/pt_walk.c kernel/lib/pt_format.c kernel/lib/mutant.c
- * kernel/lib/string.c tests/unit/softmmu.c tests/unit/mm_host.c
+ * kernel/mm/[a-z]*.c kernel/notifier/notifier.c
+ * kernel/lib/blkdev.c kernel/lib/crc32.c kernel/lib/disk_content.c kernel/lib/errno.c
+ * kernel/lib/format.c kernel/lib/gpt.c kernel/lib/mutant.c kernel/lib/pt_format.c kernel/lib/pt_walk.c
+ * kernel/lib/string.c kernel/lib/swap_header.c
+ * tests/unit/softmmu.c tests/unit/mm_host.c tests/unit/mm_wait.c
  * tests/unit/mm_secondary.c */
 /* Chance against mm: several mms, four CPUs with TLBs that never forget by themselves, a secondary
  * MMU on each mm, allocations that fail; after each step contents are compared with a model, and
@@ -86,6 +86,16 @@ static void pins_detach(struct world *w, u32 from, u32 to)
 			pins[i].attached = false;
 }
 
+static void pins_drop(const struct world *w)
+{
+	for (u32 i = 0; i < NR_PINS; i++) {
+		if (pins[i].w == w)
+			page_put(pins[i].page.page);
+		if (pins[i].w == w)
+			pins[i].w = NULL;
+	}
+}
+
 static void world_end(struct world *w)
 {
 	u32 me = mm_host_cpu(0);
@@ -98,7 +108,7 @@ static void world_end(struct world *w)
 		using[i] = NULL;
 	}
 	mm_host_cpu(me);
-	pins_detach(w, 0, PAGES);
+	pins_drop(w); /* mm_exit waits for them */
 	mm_exit(w->mm);
 	if (w->sec.released != 1)
 		mm_host_violation("release was called %u times", w->sec.released);

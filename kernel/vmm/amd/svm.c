@@ -23,12 +23,14 @@
 #include "lib/check.h"
 #include "lib/errno.h"
 #include "lib/format.h"
+#include "lib/mutant.h"
 #include "lib/printk.h"
 #include "lib/string.h"
 #include "mm/frame.h"
 #include "mm/objcache.h"
 #include "mm/page.h"
 #include "vmm/amd/svm.h"
+#include "vmm/tlb_oracle.h"
 #include "vmm/vm.h"
 
 #define IOPM_ORDER  2 /* 12 KiB and a byte are looked at: port 65535 with 4 bytes */
@@ -37,7 +39,7 @@
 static u64 iopm_pa, msrpm_pa; /* [o] */
 static u64 host_save_pa[MAX_CPUS]; /* [o] the host's FS GS TR LDTR and MSRs, by VMSAVE */
 static struct objcache vcpu_cache;
-static u64 next_serial = 1; /* [a] */
+static u32 svm_features; /* [o] CPUID 8000000A EDX */
 
 static inline void clgi(void)
 {
@@ -107,6 +109,7 @@ static int svm_cpu_enable(void)
 	}
 	if (cpu_id() == 0) {
 		objcache_init(&vcpu_cache, "svm_vcpu", sizeof(struct svm_vcpu));
+		svm_features = probe.features;
 		err = bitmaps_create();
 		if (err)
 			return err;
@@ -116,6 +119,8 @@ static int svm_cpu_enable(void)
 	if (!hsave || !host)
 		return trace(-ENOMEM);
 	err = svm_asid_init_cpu(probe.nr_asids, probe.features & SVM_FEATURE_FLUSH_ASID);
+	if (NEAP_DEBUG && !err)
+		err = tlb_oracle_init_cpu();
 	if (err)
 		return err;
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
@@ -126,11 +131,6 @@ static int svm_cpu_enable(void)
 }
 
 /* ---- state -------------------------------------------------------------------------------------- */
-
-static struct vmcb *vmcb_of(const struct vcpu *v)
-{
-	return ((struct svm_vcpu *)v->hw)->vmcb;
-}
 
 static void set_intercepts(struct vmcb *b)
 {
@@ -148,6 +148,26 @@ static void set_intercepts(struct vmcb *b)
 	b->intercept2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE |
 			INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD |
 			INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_MWAIT_ARMED | INTERCEPT_XSETBV;
+}
+
+/* Of this many PAUSEs, each within so many cycles of the one before, the last one exits: most locks are
+ * free again by then. */
+#define PAUSE_COUNT     3000
+#define PAUSE_THRESHOLD 128
+
+/* A vCPU may spin for another that waits for this very CPU: PAUSE shows it. Without a filter each one
+ * exits, which is worth it only where it must happen, with more vCPUs than CPUs.
+ * AMD APM vol. 2, "PAUSE Intercept Filtering". */
+static void init_pause(struct svm_vcpu *s, u32 nr_vcpus)
+{
+	bool filter = svm_features & SVM_FEATURE_PAUSE_FILTER;
+	struct vmcb *b = s->vmcb;
+
+	if (nr_vcpus < 2 || (!filter && nr_vcpus <= nr_cpus))
+		return;
+	s->pause = INTERCEPT_PAUSE;
+	b->pause_count = filter ? PAUSE_COUNT : 0;
+	b->pause_threshold = svm_features & SVM_FEATURE_PAUSE_THRESHOLD ? PAUSE_THRESHOLD : 0;
 }
 
 /* AMD APM vol. 2, "Processor Initialization State". */
@@ -174,6 +194,7 @@ static void svm_vcpu_reset(struct vcpu *v)
 	b->intercept1 &= ~(INTERCEPT_VINTR | INTERCEPT_IRET);
 	s->nmi_masked = false;
 	s->watch = WATCH_NOTHING;
+	svm_asid_give_up(s); /* INIT empties the TLB */
 	b->dr_read = b->dr_write = 0xffff;
 	memset(v->dr, 0, sizeof(v->dr));
 	s->nmi_iret_rip = 0;
@@ -192,12 +213,11 @@ static int svm_vcpu_create(struct vcpu *v)
 		goto out_free;
 	s->vmcb = page_to_virt(p);
 	s->vmcb_pa = page_to_phys(p);
-	s->serial = atomic_add(&next_serial, 1);
-	s->slot_cpu = ~0u;
 	v->hw = s;
 
 	struct vmcb *b = s->vmcb;
 	set_intercepts(b);
+	init_pause(s, v->vm->config.cpus);
 	b->iopm_pa = iopm_pa;
 	b->msrpm_pa = msrpm_pa;
 	b->tsc_offset = v->tsc_offset = v->vm->tsc_offset;
@@ -274,122 +294,6 @@ static void svm_set_segment(struct vcpu *v, int seg, const struct segment *s)
 		(struct vmcb_segment){s->selector, s->attr, s->limit, s->base};
 }
 
-/* ---- events --------------------------------------------------------------------------------------- */
-
-/* Exceptions that are no faults: their frames carry RFLAGS.RF as it is. A fault's has it set, so that a
- * breakpoint on the instruction does not strike again. AMD APM vol. 2, "rFLAGS.RF". */
-#define NO_FAULTS (1u << VEC_DB | 1u << VEC_BP | 1u << VEC_OF | 1u << VEC_DF | 1u << VEC_MC)
-
-static void svm_inject_exception(struct vcpu *v, u8 vector, bool has_error, u32 error)
-{
-	if (!(NO_FAULTS & 1u << vector))
-		v->rflags |= RFLAGS_RF;
-	vmcb_of(v)->event_inject = EVENT_VALID | (u64)EVENT_EXCEPTION << 8 | vector |
-				   (has_error ? EVENT_HAS_ERROR | (u64)error << 32 : 0);
-}
-
-static void svm_inject_interrupt(struct vcpu *v, u8 vector)
-{
-	vmcb_of(v)->event_inject = EVENT_VALID | (u64)EVENT_INTR << 8 | vector;
-}
-
-static void svm_inject_nmi(struct vcpu *v)
-{
-	struct svm_vcpu *s = v->hw;
-
-	s->vmcb->event_inject = EVENT_VALID | (u64)EVENT_NMI << 8 | 2;
-	s->vmcb->intercept1 |= INTERCEPT_IRET;
-	s->nmi_masked = true;
-}
-
-static void svm_inject_single_step(struct vcpu *v)
-{
-	vmcb_of(v)->dr6 |= 1u << 14;
-	svm_inject_exception(v, VEC_DB, false, 0);
-}
-
-static bool svm_injection_pending(const struct vcpu *v)
-{
-	return vmcb_of(v)->event_inject & EVENT_VALID;
-}
-
-/* An NMI may come after the handler's IRET has executed, not at it: its frame is still in use. */
-static bool svm_nmi_allowed(const struct vcpu *v)
-{
-	const struct svm_vcpu *s = v->hw;
-
-	return !s->nmi_masked && !(s->vmcb->interrupt_shadow & 1) && v->rip != s->nmi_iret_rip &&
-	       !svm_injection_pending(v);
-}
-
-static void svm_nmi_unmask(struct vcpu *v)
-{
-	struct svm_vcpu *s = v->hw;
-
-	s->vmcb->intercept1 &= ~INTERCEPT_IRET;
-	s->nmi_masked = false;
-	s->nmi_iret_rip = v->rip;
-}
-
-/* While the handler runs, its IRET exits. Where another event goes first, the guest is made to leave
- * right behind it. Where only the IRET itself or an interrupt shadow stands in the way, one single step
- * over it is all that is needed; #DB exits always. */
-static void svm_want_nmi_window(struct vcpu *v)
-{
-	struct svm_vcpu *s = v->hw;
-
-	if (s->nmi_masked || s->watch)
-		return;
-	if (svm_injection_pending(v)) {
-		s->watch = WATCH_KICK;
-		return;
-	}
-	s->watch = WATCH_STEP;
-	s->guest_tf = v->rflags & RFLAGS_TF;
-	v->rflags |= RFLAGS_TF;
-}
-
-static bool svm_interrupt_allowed(const struct vcpu *v)
-{
-	const struct vmcb *b = vmcb_of(v);
-
-	return (v->rflags & RFLAGS_IF) && !((b->interrupt_shadow & 1) && b->rip == v->rip) &&
-	       !svm_injection_pending(v);
-}
-
-/* A virtual interrupt that exists only to be intercepted when the guest could take it. */
-static void svm_want_irq_window(struct vcpu *v, u8 priority)
-{
-	struct vmcb *b = vmcb_of(v);
-
-	b->virq &= ~(VIRQ_PENDING | 0xfu << VIRQ_PRIO_SHIFT);
-	if (priority) {
-		b->virq |= VIRQ_PENDING | (u32)priority << VIRQ_PRIO_SHIFT;
-		b->intercept1 |= INTERCEPT_VINTR;
-	} else {
-		b->intercept1 &= ~INTERCEPT_VINTR;
-	}
-}
-
-static void svm_watch_tpr(struct vcpu *v, bool watch)
-{
-	struct vmcb *b = vmcb_of(v);
-
-	b->cr_write = watch ? b->cr_write | 1u << 8 : b->cr_write & ~(1u << 8);
-}
-
-static void svm_set_tpr(struct vcpu *v, u8 tpr)
-{
-	struct vmcb *b = vmcb_of(v);
-
-	b->virq = (b->virq & ~(u32)VIRQ_TPR_MASK) | tpr >> 4;
-}
-
-static u8 svm_get_tpr(const struct vcpu *v)
-{
-	return (vmcb_of(v)->virq & VIRQ_TPR_MASK) << 4;
-}
-
 /* ---- registers that live in the VMCB --------------------------------------------------------------- */
 
 static int svm_msr_read(struct vcpu *v, u32 msr, u64 *value)
@@ -436,8 +340,18 @@ static void svm_allow_dr(struct vcpu *v)
 	irq_restore(flags);
 }
 
+static void svm_leave_pause(struct vcpu *v)
+{
+	vmcb_of(v)->intercept1 &= ~INTERCEPT_PAUSE;
+}
+
+/* Another bit of the intercepts that was just being changed may take this one along: then the vCPU
+ * spins to the end of its slice, once. */
 static void svm_switch_in(struct vcpu *v)
 {
+	const struct svm_vcpu *s = v->hw;
+
+	s->vmcb->intercept1 |= s->pause;
 	if (v->uses_dr)
 		svm_dr_load(v);
 }
@@ -454,35 +368,29 @@ static void svm_switch_out(struct vcpu *v)
 
 /* ---- running ---------------------------------------------------------------------------------------- */
 
-/* An event whose delivery was cut short by the exit is delivered again. A software interrupt is not:
- * rip still stands on its instruction, which raises it once more. */
-static noinline void redeliver(struct vmcb *b)
+/* What VMRUN is told, in the oracle's words. */
+static void oracle_enter(struct vcpu *v, struct svm_vcpu *s)
 {
-	u64 event = b->exit_int_info;
-	u8 vector = EVENT_VECTOR(event);
+	u8 told = s->vmcb->tlb_control;
+	enum tlb_forget what = TLB_FORGET_NOTHING;
 
-	if (EVENT_TYPE(event) == EVENT_SOFTWARE)
-		return;
-	if (EVENT_TYPE(event) == EVENT_EXCEPTION && (vector == VEC_BP || vector == VEC_OF))
-		return;
-	b->event_inject = event;
-}
-
-/* Whatever the exit was, the watch is over; events are looked at again and may set another. A step that
- * another exit came before has not happened: TF is taken back. */
-static noinline void watch_ends(struct vcpu *v, struct svm_vcpu *s)
-{
-	if (s->watch == WATCH_STEP && !s->guest_tf)
-		v->rflags &= ~(u64)RFLAGS_TF;
-	s->watch = WATCH_NOTHING;
-	atomic_or(&v->requests, VCPU_REQ_EVENT);
+	if (told == TLB_CONTROL_ALL)
+		what = TLB_FORGET_ALL;
+	else if (told == TLB_CONTROL_ASID)
+		what = TLB_FORGET_TAG;
+	else
+		CHECK(told == TLB_CONTROL_NONE, "TLB_CONTROL %u", told);
+	tlb_oracle_enter(v, s->vmcb->asid, what, *svm_asid_gen(s, s->slot));
+	race_point("svm.before_vmrun");
 }
 
 static void svm_run(struct vcpu *v)
 {
 	struct svm_vcpu *s = v->hw;
 	struct vmcb *b = s->vmcb;
+	bool early = mutant("tlbgen_before_barrier") && svm_asid_is_good(v, s, cpu_id());
 
+	race_point("svm.before_guest_mode");
 	clgi();
 	struct cpu *cpu = this_cpu();
 	atomic_store_relaxed(&v->cpu, cpu->id);
@@ -498,7 +406,7 @@ static void svm_run(struct vcpu *v)
 		fpu_load(&v->fpu);
 		preempt_enable_no_resched();
 	}
-	if (unlikely(!svm_asid_is_good(v, s, cpu->id)))
+	if (unlikely(!early && !svm_asid_is_good(v, s, cpu->id)))
 		svm_asid_renew(v, s);
 	if (unlikely(s->watch == WATCH_KICK))
 		apic_ipi(cpu->apic_id, VECTOR_RESCHED); /* held until VMRUN sets GIF */
@@ -510,22 +418,28 @@ static void svm_run(struct vcpu *v)
 		b->interrupt_shadow = 0; /* it ended with the instruction that we carried out */
 	}
 	b->rflags = v->rflags;
+	if (NEAP_DEBUG)
+		oracle_enter(v, s);
 	svm_enter(v->regs, s->vmcb_pa, host_save_pa[cpu->id]);
+	if (NEAP_DEBUG)
+		tlb_oracle_leave(b->exit_code == (u64)SVM_EXIT_INVALID);
 	if (likely(b->exit_code != (u64)SVM_EXIT_INVALID)) {
 		v->regs[REG_RAX] = b->rax;
 		v->regs[REG_RSP] = b->rsp;
 		v->rip = b->rip;
 		v->rflags = b->rflags;
+	} else {
+		svm_asid_refused(s);
 	}
 	atomic_store(&v->mode, VCPU_OUTSIDE);
 
 	b->event_inject = 0;
 	b->tlb_control = TLB_CONTROL_NONE;
 	if (unlikely(b->exit_int_info & EVENT_VALID))
-		redeliver(b);
+		svm_redeliver(b);
 	svm_exit_record(v, s);
 	if (unlikely(s->watch))
-		watch_ends(v, s);
+		svm_watch_ends(v, s);
 	stgi();
 }
 
@@ -557,6 +471,7 @@ const struct hvm_ops svm_ops = {
 	.get_tpr = svm_get_tpr,
 	.msr_read = svm_msr_read,
 	.msr_write = svm_msr_write,
+	.leave_pause = svm_leave_pause,
 	.set_tsc_offset = svm_set_tsc_offset,
 	.allow_dr = svm_allow_dr,
 	.switch_in = svm_switch_in,

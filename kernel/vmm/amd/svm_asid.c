@@ -17,12 +17,15 @@
  * is taken that was not used since the last full flush; when none is left, VMRUN flushes everything
  * and all slots are clean again.
  *
+ * That all this is so, tlb_oracle.c checks in debug builds, from what VMRUN is told.
+ *
  * Invariants
  *  I1. This CPU's TLB holds no translation under the tag of a slot that is `clean`.
  *  I2. Only this CPU, with GIF clear, touches its array. */
 #include "cpu/percpu.h"
 #include "lib/check.h"
 #include "lib/errno.h"
+#include "lib/mutant.h"
 #include "mm/frame.h"
 #include "mm/page.h"
 #include "vmm/amd/svm.h"
@@ -39,6 +42,7 @@ struct asid_cpu {
 static_assert(sizeof(struct asid_cpu) <= PAGE_SIZE, "one frame a CPU");
 
 static struct asid_cpu *asid_cpus[MAX_CPUS];
+static u64 next_serial = 1; /* [a] */
 
 int svm_asid_init_cpu(u32 nr_asids, bool flush_by_asid)
 {
@@ -51,6 +55,15 @@ int svm_asid_init_cpu(u32 nr_asids, bool flush_by_asid)
 	c->flush_by_asid = flush_by_asid;
 	asid_cpus[cpu_id()] = c;
 	return 0; /* no slot is clean: the first use of each flushes */
+}
+
+u64 *svm_asid_gen_mutated(struct svm_vcpu *s, struct asid_slot *slot)
+{
+	if (mutant("tlbgen_per_vcpu"))
+		return &s->misplaced_gen;
+	if (mutant("tlbgen_per_cpu"))
+		return &asid_cpus[cpu_id()]->slot[0].gen;
+	return &slot->gen;
 }
 
 static struct asid_slot *slot_find(struct asid_cpu *c, u64 serial)
@@ -99,7 +112,7 @@ void svm_asid_renew(struct vcpu *v, struct svm_vcpu *s)
 	struct asid_slot *slot = slot_find(c, s->serial);
 	u8 control = TLB_CONTROL_NONE;
 
-	if (!slot || slot->gen != gen) {
+	if (!slot || *svm_asid_gen(s, slot) != gen) {
 		v->flushes++;
 		if (c->flush_by_asid) {
 			slot = slot ? slot : slot_victim(c);
@@ -107,10 +120,29 @@ void svm_asid_renew(struct vcpu *v, struct svm_vcpu *s)
 		} else {
 			control = slot_take_clean(c, slot, &slot);
 		}
-		*slot = (struct asid_slot){.serial = s->serial, .gen = gen};
+		*slot = (struct asid_slot){.serial = s->serial};
+		*svm_asid_gen(s, slot) = gen;
 	}
 	s->slot = slot;
 	s->slot_cpu = cpu_id();
 	s->vmcb->asid = slot - c->slot;
 	s->vmcb->tlb_control = control;
+}
+
+void svm_asid_give_up(struct svm_vcpu *s)
+{
+	s->serial = atomic_add(&next_serial, 1);
+	s->slot_cpu = ~0u;
+}
+
+/* The checks of VMRUN come before its flush: AMD APM vol. 3, "VMRUN". What was taken for clean or for
+ * true on the strength of that flush is neither. */
+void svm_asid_refused(const struct svm_vcpu *s)
+{
+	struct asid_cpu *c = asid_cpus[cpu_id()];
+
+	if (s->vmcb->tlb_control == TLB_CONTROL_NONE)
+		return;
+	for (u32 i = 1; i < c->nr; i++)
+		c->slot[i] = (struct asid_slot){.clean = false};
 }

@@ -71,6 +71,8 @@ static enum exit_reason plain_reason(u64 code)
 	case SVM_EXIT_WBINVD:
 	case SVM_EXIT_INVD:
 		return EXIT_CACHE;
+	case SVM_EXIT_PAUSE:
+		return EXIT_PAUSE;
 	case SVM_EXIT_XSETBV:
 		return EXIT_XSETBV;
 	case SVM_EXIT_SHUTDOWN:

@@ -20,7 +20,7 @@ struct vmcb {
 	u32 exceptions;            /* 008 */
 	u32 intercept1, intercept2; /* 00c, 010 */
 	u8 reserved1[0x03c - 0x014];
-	u16 pause_threshold, pause_count;
+	u16 pause_threshold, pause_count; /* 03c, 03e */
 	u64 iopm_pa, msrpm_pa;     /* 040, 048 */
 	u64 tsc_offset;            /* 050 */
 	u32 asid;                  /* 058 */
@@ -63,6 +63,7 @@ struct vmcb {
 } packed;
 
 static_assert(sizeof(struct vmcb) == 0x1000, "VMCB is a page");
+static_assert(offsetof(struct vmcb, pause_count) == 0x03e, "layout");
 static_assert(offsetof(struct vmcb, iopm_pa) == 0x040, "layout");
 static_assert(offsetof(struct vmcb, asid) == 0x058, "layout");
 static_assert(offsetof(struct vmcb, exit_code) == 0x070, "layout");
@@ -90,6 +91,7 @@ enum {
 	INTERCEPT_RSM = 1u << 19,
 	INTERCEPT_IRET = 1u << 20,
 	INTERCEPT_INVD = 1u << 22,
+	INTERCEPT_PAUSE = 1u << 23,
 	INTERCEPT_HLT = 1u << 24,
 	INTERCEPT_INVLPGA = 1u << 26,
 	INTERCEPT_IO = 1u << 27,
@@ -146,6 +148,7 @@ enum svm_exit_code {
 	SVM_EXIT_RSM = 0x073,
 	SVM_EXIT_IRET = 0x074,
 	SVM_EXIT_INVD = 0x076,
+	SVM_EXIT_PAUSE = 0x077,
 	SVM_EXIT_HLT = 0x078,
 	SVM_EXIT_INVLPGA = 0x07a,
 	SVM_EXIT_IO = 0x07b,
