@@ -116,9 +116,10 @@ run: deps-run
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)$(RUN_COMMAND)
 
-# Two guests that print what they see, on a machine of 64 MiB; then the monitor.
-RUN_COMMAND ?= tools/neap run --guest build/guests/hello.elf,mem=32M \
-	--guest build/guests/memory.elf,mem=16M --ram 64M
+# Four guests of 64 MiB, which write and verify all of their memory, on a machine of 80 MiB, with the
+# meter; then the monitor.
+RUN_COMMAND ?= tools/neap run --ram 80M --swap 512M --kernel-args meter \
+	$(foreach seed,1 2 3 4,--guest build/guests/pattern.elf,mem=64M --append seed=$(seed))
 
 test: deps-test
 	$(Q)$(PYTHON) tests/run $(if $(T),--only '$(T)') $(if $(ENGINE),--engine $(ENGINE)) \
@@ -153,7 +154,7 @@ clean:
 help:
 	@echo 'make               the kernel (release) and the test guests'
 	@echo 'make DEBUG=1       the kernel with oracle, lock ranks, race points, junk fill'
-	@echo 'make run           boot Neap with two small guests in QEMU; Ctrl-A x ends it'
+	@echo 'make run           256 MiB of guests on a machine of 80 MiB, in QEMU; Ctrl-A x ends it'
 	@echo 'make check         the two-minute form of the tests'
 	@echo 'make test          all tests; T=name ENGINE=npt SMP=2 SEED=0x1 choose'
 	@echo 'make unit          the host tests alone; TEST=name chooses one'

@@ -36,8 +36,9 @@ def neap(*words):
 
 def count_instructions(twice):
     """({key: instructions}, IPIs of the run). With @twice, two runs must not differ in anything."""
-    runs = [neap("run", "--batch", "--icount", "--cpu", CPU, "--ram", "128M", "--timeout", SECONDS,
-                 "--guest", f"{GUESTS}/bench_events.elf,mem=64M") for _ in range(2 if twice else 1)]
+    runs = [neap("run", "--batch", "--icount", "--cpu", CPU, "--ram", "128M", "--swap", "none",
+                 "--timeout", SECONDS, "--guest",
+                 f"{GUESTS}/bench_events.elf,mem=64M") for _ in range(2 if twice else 1)]
     if runs[0] != runs[-1]:
         pairs = [pair for pair in zip(*(run.splitlines() for run in runs)) if pair[0] != pair[1]]
         raise Trouble("two runs differ:\n" + "\n".join(f"  {a}\n  {b}" for a, b in pairs[:10]))
@@ -47,8 +48,8 @@ def count_instructions(twice):
 
 def kept_from_guests():
     """MiB that a machine of 256 MiB does not give to guests, when the first starts."""
-    out = neap("run", "--batch", "--cpu", CPU, "--ram", "256M", "--timeout", SECONDS,
-               "--guest", f"{GUESTS}/hello.elf,mem=32M")
+    out = neap("run", "--batch", "--cpu", CPU, "--ram", "256M", "--swap", "none",
+               "--timeout", SECONDS, "--guest", f"{GUESTS}/hello.elf,mem=32M")
     return int(re.search(r"^SUMMARY machine .* overhead_kib=(\d+)", out, re.MULTILINE)[1]) / 1024
 
 

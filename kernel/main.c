@@ -32,6 +32,7 @@
 #include "mm/mm.h"
 #include "mm/reclaim.h"
 #include "mm/swap.h"
+#include "monitor/meter.h"
 #include "monitor/monitor.h"
 #include "sched/thread.h"
 #include "tests/kernel/kernel_test.h"
@@ -47,6 +48,7 @@ void kernel_entry(u32 magic, u64 info_phys);
 struct options {
 	u64 ram;        /* bytes; 0: no cap */
 	u64 timeout_s;  /* batch: 0 none */
+	bool meter;
 	bool batch;
 	bool trace_errors;
 	enum vm_mmu mmu;
@@ -99,6 +101,8 @@ static int option_set(struct options *o, const struct kv *kv)
 		return mmu_parse(kv, &o->mmu);
 	if (kv_key_is(kv, "batch") && !kv->value)
 		o->batch = true;
+	else if (kv_key_is(kv, "meter") && !kv->value)
+		o->meter = true;
 	else if (kv_key_is(kv, "trace-errors") && !kv->value)
 		o->trace_errors = true;
 	else if (kv_key_is(kv, "selftest") && kv->value)
@@ -266,6 +270,7 @@ static noreturn_fn void run_batch(u64 started_ns)
 		int bad = mm_audit_quiet(printk) + frame_audit(printk);
 		CHECK(bad == 0, "the audits found %d differences", bad);
 	}
+	monitor_tell_work();
 	monitor_machine_summary();
 	monitor_stat();
 	machine_off(in_time ? guests_status() : MACHINE_GUEST_FAILED, true);
@@ -318,11 +323,12 @@ static void first_thread(unused void *arg)
 	const struct build_options how = {
 		.default_mmu = options.mmu,
 		.mem_max = MAX(options.ram, (memory_ram_top() + MIB(1) - 1) & ~(MIB(1) - 1)),
+		.keep = !options.batch, /* nobody could start more */
 	};
 
 	start_cpus();
 	printk("Neap " NEAP_VERSION ": %u CPU%s, %lu MiB RAM, %s%s%s\n", nr_cpus, nr_cpus > 1 ? "s" : "",
-	       memory_ram_bytes() >> 20, hvm ? hvm->name : "no hardware virtualisation",
+	       (memory_ram_bytes() + MIB(1) - 1) >> 20, hvm ? hvm->name : "no hardware virtualisation",
 	       hvm ? " with " : "", hvm ? hvm->tdp_name : "");
 	if (!hvm)
 		printk("Neap: no guests can run: %s\n", hvm_why_not);
@@ -336,6 +342,7 @@ static void first_thread(unused void *arg)
 	build_guests(&boot, &how);
 	if (options.batch)
 		run_batch(started_ns);
+	meter_start(options.meter ? METER_STANDARD_MS : 0);
 	monitor_run(quit);
 }
 

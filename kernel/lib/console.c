@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The console: all sinks as one, all sources as one, a log of what was said, and the line being
- * typed.
+/* The console: all sinks as one, all sources as one, a log of what was said, the line being typed,
+ * and a panel of lines above it.
  *
  * The edit line is the last line of the screen while the operator types. Other text, from any CPU
  * at any time, is written above it: erase, write, draw again, all under the console lock. For that
@@ -10,7 +10,8 @@
  * Invariants
  *  I1. While edit.active the sinks' cursor stands in the line that shows edit.text, in column
  *      edit.cursor.
- *  I2. log_ring holds the last min(log_total, LOG_BYTES) bytes that were printed; byte number n
+ *  I2. While panel.lines != 0 the edit line is active, and the rows above it show panel.text.
+ *  I3. log_ring holds the last min(log_total, LOG_BYTES) bytes that were printed; byte number n
  *      stands at n % LOG_BYTES.
  *
  * Locking: everything below is guarded by the hooks of console_set_lock, which belong to cpu/; none
@@ -33,6 +34,15 @@ static struct {
 	size_t len, cursor;
 	char text[CONSOLE_EDIT_MAX];
 } edit;
+
+#define PANEL_REDRAWS 4
+
+static struct {
+	size_t lines;         /* on the screen now */
+	unsigned int redraws; /* that are left until the next call of console_panel */
+	size_t len;
+	char text[CONSOLE_PANEL_MAX];
+} panel;
 
 static void (*lock_hook)(u64 *flags);
 static void (*unlock_hook)(u64 flags);
@@ -93,6 +103,54 @@ static void edit_draw(void)
 	emit_move(edit.len, edit.cursor);
 }
 
+/* From the edit line to the first column of the row @rows above it. */
+static void emit_up(size_t rows)
+{
+	char seq[16];
+
+	emit("\r", 1);
+	if (rows)
+		emit(seq, text_format(seq, sizeof(seq), "\33[%zuA", rows));
+}
+
+/* Erase the edit line and the panel: the cursor comes to stand where output goes. */
+static void edit_erase(void)
+{
+	emit_up(panel.lines);
+	emit(panel.lines ? "\33[J" : "\33[K", 3);
+	panel.lines = 0;
+}
+
+/* The length of the line that @text begins with, with its end. */
+static size_t line_length(const char *text, const char *end)
+{
+	const char *at = text;
+
+	while (at < end && *at++ != '\n')
+		;
+	return at - text;
+}
+
+/* Over the panel that is there, if there is one: then it has as many lines. */
+static void panel_draw(const char *text, size_t len)
+{
+	const char *old = panel.text, *old_end = old + (panel.lines ? panel.len : 0), *end = text + len;
+
+	panel.lines = 0;
+	for (size_t n, old_n; text < end; text += n, old += old_n, panel.lines++) {
+		size_t same = 0;
+
+		n = line_length(text, end);
+		old_n = line_length(old, old_end);
+		while (same < n - 1 && same < old_n && text[same] == old[same])
+			same++;
+		if (same < n - 1 || n < old_n)
+			emit_move(0, same);
+		emit(text + same, n - 1 - same);
+		emit(n < old_n ? "\33[K\n" : "\n", n < old_n ? 4 : 1);
+	}
+}
+
 static void write_around_edit(const char *text, size_t len)
 {
 	if (!len)
@@ -101,10 +159,14 @@ static void write_around_edit(const char *text, size_t len)
 		emit(text, len);
 		return;
 	}
-	emit("\r\33[K", 4);
+	edit_erase();
 	emit(text, len);
 	if (text[len - 1] != '\n' && text[len - 1] != '\r')
 		emit("\n", 1); /* a piece of a line: the edit line goes below it */
+	if (panel.redraws) {
+		panel.redraws--;
+		panel_draw(panel.text, panel.len);
+	}
 	edit_draw();
 }
 
@@ -138,9 +200,14 @@ void console_edit(const char *text, size_t len, size_t cursor)
 
 static void edit_end(void)
 {
+	if (panel.lines) { /* it would stay among the output */
+		edit_erase();
+		emit(edit.text, edit.len);
+	}
 	if (edit.active)
 		emit("\n", 1);
 	edit.active = false;
+	panel.redraws = 0;
 }
 
 void console_edit_end(void)
@@ -148,6 +215,28 @@ void console_edit_end(void)
 	struct guard g = console_lock();
 
 	edit_end();
+	console_unlock(g);
+}
+
+void console_panel(const char *text, size_t len)
+{
+	struct guard g = console_lock();
+	size_t lines = 0;
+
+	len = MIN(len, (size_t)CONSOLE_PANEL_MAX);
+	for (size_t i = 0; i < len; i++)
+		lines += text[i] == '\n';
+	if (edit.active && (lines || panel.lines)) {
+		if (lines == panel.lines)
+			emit_up(lines);
+		else
+			edit_erase();
+		panel_draw(text, len);
+		edit_draw();
+		memcpy(panel.text, text, len);
+		panel.len = len;
+		panel.redraws = PANEL_REDRAWS;
+	}
 	console_unlock(g);
 }
 

@@ -14,7 +14,8 @@ struct console_sink {
 	const char *name;
 	/* write - show @len bytes. ASCII, '\n' means new line (a serial sink adds '\r'), '\r' the
 	 * line's first column, '\b' moves left, and the escape sequences that the monitor uses:
-	 * ESC [ K, ESC [ n C, ESC [ n D, ESC [ H, ESC [ r ; c H, ESC [ J, ESC [ 2 J, ESC [ ... m.
+	 * ESC [ K, ESC [ n A, ESC [ n C, ESC [ n D, ESC [ H, ESC [ r ; c H, ESC [ J, ESC [ 2 J,
+	 * ESC [ ... m.
 	 * The bytes GLYPH_FULL and GLYPH_SHADE are cells of a bar. A sink ignores, or shows as well
 	 * as it can, what it cannot do.
 	 * => called under the console lock, interrupts off; in a panic without the lock
@@ -70,6 +71,13 @@ size_t console_log(char *buf, size_t size);
 void console_edit(const char *text, size_t len, size_t cursor);
 /* console_edit_end - the line is complete: it stays on the screen and output goes on below. */
 void console_edit_end(void);
+
+/* console_panel - show @text, whole lines that are narrower than the screen, above the line being
+ * typed, and send only what differs from the panel before. It stays there below what else is written;
+ * but if that is much, it is gone until the next call, so that a slow line does not carry it again and
+ * again. "": no panel. Without a line being typed nothing is shown. => thread context */
+#define CONSOLE_PANEL_MAX 1600
+void console_panel(const char *text, size_t len);
 /* console_read - the next key of any source, or KEY_NONE. => thread context, never waits */
 int console_read(void);
 /* console_panic - from now on writes take no lock: all other CPUs are stopped or soon will be. A

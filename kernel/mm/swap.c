@@ -337,6 +337,13 @@ static int map_locked(struct mm *mm, u64 *entry, u64 at, pte_t pte, struct page 
 	return err;
 }
 
+/* reads_alone - a mutant: of rule 13, or of rule 10, which takes a frozen page for none. */
+static bool reads_alone(slot_t s)
+{
+	return mutant("swapin_private") ||
+	       (mutant("frozen_is_a_miss") && (slot_read(s).flags & SLOT_CACHED));
+}
+
 /* swap_in_private - what rule 13 forbids: S is read into a frame that only we know. */
 static int swap_in_private(struct mm *mm, u64 *entry, u64 at, pte_t pte, struct page **frame,
 			   struct mm_page *out)
@@ -399,7 +406,7 @@ int swap_in(struct mm *mm, u64 *entry, u64 at, unsigned int acc, struct page **f
 		if (!swapped)
 			return -EAGAIN;
 		if (!p) {
-			if (mutant("swapin_private"))
+			if (reads_alone(pte_slot(pte)))
 				return swap_in_private(mm, entry, at, pte, frame, out);
 			err = swap_read(mm, at, alone);
 			if (err)

@@ -4,6 +4,7 @@
 #include "monitor/monitor.h"
 
 #include "lib/printk.h"
+#include "monitor/meter.h"
 #include "monitor/shell.h"
 #include "sched/thread.h"
 
@@ -11,12 +12,16 @@
 
 static void idle(void)
 {
+	monitor_tell_work();
+	meter_tick();
 	thread_sleep_ns(POLL_NS);
 }
 
 void monitor_run(void (*quit)(void))
 {
 	monitor_vm_commands();
+	monitor_meter_commands();
+	monitor_swap_commands();
 	monitor_disk_commands();
 	monitor_machine_commands(quit);
 	printk("`help` lists the commands.\n");

@@ -12,14 +12,28 @@ noreturn_fn void monitor_run(void (*quit)(void));
 void monitor_kill_all(const char *reason);
 
 /* monitor_note_overhead - remember how much memory the hypervisor itself keeps: what guests can
- * never hold. => once, before the first VM; the modules count as guests' */
+ * never hold. => once, before the first VM; the modules count as guests', until it is known which are
+ * kept */
 void monitor_note_overhead(void);
 
 /* monitor_machine_summary, monitor_stat - the SUMMARY machine line; STAT lines. Stable formats. */
 void monitor_machine_summary(void);
 void monitor_stat(void);
 
+/* monitor_tell_work - when the last of the guests that told of their work has ended: in words what
+ * they did since the last telling. */
+void monitor_tell_work(void);
+
+struct vm;
+
+/* monitor_vm_find - by name, with a reference; NULL, and a line for the operator.
+ * monitor_vm_nth - a name for ->complete, NULL past the last. */
+struct vm *monitor_vm_find(const char *name);
+const char *monitor_vm_nth(unsigned int nth);
+
 /* The command tables, one a file. */
 void monitor_vm_commands(void);
+void monitor_meter_commands(void);
+void monitor_swap_commands(void);
 void monitor_disk_commands(void);
 void monitor_machine_commands(void (*quit)(void));

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Commands about guests: vms, and vm NAME with a verb. */
+/* Commands about guests: vms, vm NAME with a verb, start. */
 #include "cpu/clock.h"
 #include "cpu/x86.h"
 #include "lib/errno.h"
+#include "lib/format.h"
+#include "lib/lineedit.h"
 #include "lib/printk.h"
 #include "lib/string.h"
 #include "mm/mm.h"
 #include "monitor/monitor.h"
 #include "monitor/shell.h"
+#include "vmm/build.h"
 #include "vmm/vm.h"
 
 /* ---- vms ------------------------------------------------------------------------------------------- */
@@ -122,15 +125,22 @@ static const struct {
 	{"dump", vm_dump},     {"stray", verb_stray},
 };
 
+struct vm *monitor_vm_find(const char *name)
+{
+	struct vm *vm = vm_find(name);
+
+	if (!vm)
+		printk("there is no VM \"%s\"; `vms` lists them\n", name);
+	return vm;
+}
+
 static int cmd_vm(int argc, char **argv)
 {
 	if (argc != 3)
 		return -EINVAL;
-	struct vm *vm = vm_find(argv[1]);
-	if (!vm) {
-		printk("there is no VM \"%s\"; `vms` lists them\n", argv[1]);
+	struct vm *vm = monitor_vm_find(argv[1]);
+	if (!vm)
 		return 0;
-	}
 	int err = -EINVAL;
 	for (u32 i = 0; i < ARRAY_SIZE(verbs); i++)
 		if (strcmp(argv[2], verbs[i].name) == 0)
@@ -157,17 +167,79 @@ static void find_nth(struct vm *vm, void *ctx)
 	}
 }
 
-static const char *complete_vm(int arg, unsigned int nth)
+const char *monitor_vm_nth(unsigned int nth)
 {
 	static char name[VM_NAME_SIZE];
+	struct nth n = {.left = nth, .name = name};
 
-	if (arg == 1) {
-		struct nth n = {.left = nth, .name = name};
-		vm_for_each(find_nth, &n);
-		return n.found ? name : NULL;
-	}
+	vm_for_each(find_nth, &n);
+	return n.found ? name : NULL;
+}
+
+static const char *complete_vm(int arg, unsigned int nth)
+{
+	if (arg == 1)
+		return monitor_vm_nth(nth);
 	return arg == 2 && nth < ARRAY_SIZE(verbs) ? verbs[nth].name : NULL;
 }
+
+/* ---- start: one more VM, from a file that came with the boot ----------------------------------------------- */
+
+static int show_images(void)
+{
+	struct build_image image;
+	u32 i;
+
+	for (i = 0; build_image(i, &image); i++)
+		printk("  %-20s %8lu KiB%s\n", image.name, (image.bytes + 1023) >> 10,
+		       image.kept ? "" : "  not kept: only files of up to 1 MiB are");
+	if (!i)
+		printk("no guest's file came with the boot: tools/neap run --guest FILE\n");
+	return 0;
+}
+
+/* The name of the image if no VM has it now, else that with -2, -3, ...: as tools/neap does. */
+static void free_name(const char *image, char name[VM_NAME_SIZE])
+{
+	struct vm *vm;
+
+	str_copy(name, image, VM_NAME_SIZE);
+	for (u32 n = 2; (vm = vm_find(name)); n++) {
+		vm_put(vm);
+		text_format(name, VM_NAME_SIZE, "%.*s-%u", VM_NAME_SIZE - 6, image, n);
+	}
+}
+
+static int cmd_start(int argc, char **argv)
+{
+	static char line[LINEEDIT_BYTES + VM_NAME_SIZE + 8];
+	char why[200], name[VM_NAME_SIZE];
+	bool named = false;
+	size_t len = 0;
+
+	if (argc == 1)
+		return show_images();
+	for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
+		named |= strncmp(argv[i], "vm=", 3) == 0 || strncmp(argv[i], "initrd=", 7) == 0;
+	free_name(argv[1], name);
+	if (!named)
+		len = (size_t)text_format(line, sizeof(line), "vm=%s", name);
+	line[len] = 0;
+	for (int i = 2; i < argc; i++)
+		len += (size_t)text_format(line + len, sizeof(line) - len, " %s", argv[i]);
+	if (build_start(argv[1], line, why, sizeof(why)))
+		printk("start %s: %s\n", argv[1], why);
+	return 0;
+}
+
+static const char *complete_start(int arg, unsigned int nth)
+{
+	struct build_image image;
+
+	return arg == 1 && build_image(nth, &image) ? image.name : NULL;
+}
+
+/* ---- all of them -------------------------------------------------------------------------------------------- */
 
 static void kill_one(struct vm *vm, void *ctx)
 {
@@ -183,6 +255,8 @@ static const struct shell_command commands[] = {
 	{"vms", "", "list the VMs", cmd_vms, NULL},
 	{"vm", "NAME VERB", "one VM: pause, resume, kill, dump (its registers), stray (unclaimed I/O)", cmd_vm,
 	 complete_vm},
+	{"start", "[IMAGE [KEY=VALUE]...]", "one more VM; \"-- TEXT\" is its command line",
+	 cmd_start, complete_start},
 };
 
 void monitor_vm_commands(void)

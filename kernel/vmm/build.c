@@ -9,6 +9,7 @@
 #include "cpu/x86.h"
 #include "lib/check.h"
 #include "lib/errno.h"
+#include "lib/format.h"
 #include "lib/mb2.h"
 #include "lib/printk.h"
 #include "lib/string.h"
@@ -20,6 +21,7 @@
 
 struct build {
 	const struct boot_info *info;
+	struct build_options how;
 	struct vm_config config[MB2_MAX_MODULES];
 };
 
@@ -99,6 +101,9 @@ static void set_entry(struct vcpu *v, const struct guest_entry *e)
 
 /* ---- one guest -------------------------------------------------------------------------------------------- */
 
+/* Too large for a stack; read after boot by build_start alone, in the same thread. */
+static struct build build;
+
 static int find_module(const struct build *b, const char *name, bool initrd)
 {
 	for (u32 i = 0; i < b->info->nr_modules; i++) {
@@ -143,23 +148,20 @@ static int load(struct vm *vm, const struct guest_image *image, char *why, size_
 	return 0;
 }
 
-static void build_one(const struct build *b, int index)
+/* The module whose file the VM of @config is made from; -1: none. */
+static int image_of(const struct build *b, const struct vm_config *config, int own)
 {
-	const struct vm_config *config = &b->config[index];
-	int image_index = config->image[0] ? find_module(b, config->image, false) : index;
-	int initrd_index = find_module(b, config->name, true);
-	char why[200];
-	struct vm *vm;
+	return config->image[0] ? find_module(b, config->image, false) : own;
+}
 
-	if (image_index < 0) {
-		refused(config->name, "image= names no module: give the vm= name of one that has a file");
-		return;
-	}
-	int err = vm_create(config, &vm, why, sizeof(why));
-	if (err) {
-		refused(config->name, why);
-		return;
-	}
+static int build_vm(const struct build *b, const struct vm_config *config, int image_index,
+		    int initrd_index, char *why, size_t why_size)
+{
+	struct vm *vm;
+	int err = vm_create(config, &vm, why, why_size);
+
+	if (err)
+		return err;
 	struct guest_image image = {
 		.data = module_data(b, image_index),
 		.size = module_bytes(b, image_index),
@@ -172,41 +174,112 @@ static void build_one(const struct build *b, int index)
 		const char *words = b->config[initrd_index].cmdline;
 		image.initrd_name = words[0] ? words : "initrd";
 	}
-	err = load(vm, &image, why, sizeof(why));
+	err = load(vm, &image, why, why_size);
 	if (err) {
-		refused(config->name, why);
 		vm_discard(vm);
-		return;
+		return err;
 	}
 	vm_start(vm);
+	return 0;
 }
+
+static void build_one(const struct build *b, int index)
+{
+	const struct vm_config *config = &b->config[index];
+	int image_index = image_of(b, config, index);
+	char why[200];
+
+	if (image_index < 0)
+		refused(config->name, "image= names no module: give the vm= name of one that has a file");
+	else if (build_vm(b, config, image_index, find_module(b, config->name, true), why, sizeof(why)))
+		refused(config->name, why);
+}
+
+/* ---- images, for VMs that are started later ---------------------------------------------------------- */
+
+static bool is_image(const struct build *b, int i)
+{
+	const struct vm_config *c = &b->config[i];
+
+	return c->role == VM_ROLE_KERNEL && !c->image[0] && find_module(b, c->name, false) == i;
+}
+
+static bool is_kept(const struct build *b, int i)
+{
+	return b->how.keep && is_image(b, i) && module_bytes(b, i) <= BUILD_KEEP_BYTES;
+}
+
+bool build_image(u32 i, struct build_image *out)
+{
+	const struct build *b = &build;
+
+	for (u32 m = 0; m < b->info->nr_modules; m++) {
+		if (!is_image(b, m) || i--)
+			continue;
+		*out = (struct build_image){b->config[m].name, module_bytes(b, m), is_kept(b, m)};
+		return true;
+	}
+	return false;
+}
+
+static int cannot(char *why, size_t why_size, int err, const char *text)
+{
+	text_format(why, why_size, "%s", text);
+	return err;
+}
+
+int build_start(const char *image, const char *line, char *why, size_t why_size)
+{
+	const struct build *b = &build;
+	struct vm_config config;
+	int index = find_module(b, image, false);
+
+	if (index >= 0)
+		index = image_of(b, &b->config[index], index);
+	if (index < 0)
+		return cannot(why, why_size, -ENOENT, "there is no such image; `start` lists them");
+	if (!is_kept(b, index))
+		return cannot(why, why_size, -ENOENT, "its file is larger than 1 MiB and was not kept after "
+			      "boot: name it once more by --guest at the next");
+	int err = vm_config_parse(line, 0, b->how.mem_max, &config, why, why_size);
+	if (err)
+		return err;
+	if (config.role != VM_ROLE_KERNEL || config.image[0])
+		return cannot(why, why_size, -EINVAL, "image= and initrd= are for the boot: leave them out");
+	if (config.mmu == VM_MMU_AUTO)
+		config.mmu = b->how.default_mmu;
+	return build_vm(b, &config, index, -1, why, why_size);
+}
+
+/* ---- all of them --------------------------------------------------------------------------------------- */
 
 void build_guests(const struct boot_info *info, const struct build_options *options)
 {
-	static struct build b; /* too large for a stack */
+	struct build *b = &build;
 	char why[200];
 
-	b.info = info;
+	b->info = info;
+	b->how = *options;
 	if (info->nr_dropped)
 		printk("Neap: %u modules or memory entries too many: %u modules are used\n",
 		       info->nr_dropped, info->nr_modules);
 	for (u32 i = 0; i < info->nr_dropped; i++)
 		vm_note_refused();
 	for (u32 i = 0; i < info->nr_modules; i++) {
-		if (vm_config_parse(info->modules[i].string, i, options->mem_max, &b.config[i], why,
+		if (vm_config_parse(info->modules[i].string, i, options->mem_max, &b->config[i], why,
 				    sizeof(why)))
-			refused(b.config[i].name, why);
-		else if (b.config[i].role == VM_ROLE_KERNEL && b.config[i].mmu == VM_MMU_AUTO)
-			b.config[i].mmu = options->default_mmu;
+			refused(b->config[i].name, why);
+		else if (b->config[i].role == VM_ROLE_KERNEL && b->config[i].mmu == VM_MMU_AUTO)
+			b->config[i].mmu = options->default_mmu;
 	}
 	for (u32 i = 0; i < info->nr_modules; i++) {
-		struct vm_config *c = &b.config[i];
+		struct vm_config *c = &b->config[i];
 		if (c->role == VM_ROLE_KERNEL)
-			build_one(&b, i);
-		else if (c->role == VM_ROLE_INITRD && find_module(&b, c->initrd_of, false) < 0)
+			build_one(b, i);
+		else if (c->role == VM_ROLE_INITRD && find_module(b, c->initrd_of, false) < 0)
 			refused(c->initrd_of, "initrd= names no VM: give the vm= name of a guest");
 	}
 	for (u32 i = 0; i < info->nr_modules; i++)
-		if (module_bytes(&b, i))
+		if (module_bytes(b, i) && !is_kept(b, i))
 			frame_add(page_down(info->modules[i].start), page_up(info->modules[i].end));
 }

@@ -473,6 +473,21 @@ void vm_print_summary(struct vm *vm, const char *status_word)
 	       mm->nr_zero_mapped);
 }
 
+static void add_work(const struct vm *vm)
+{
+	const struct vm_progress *p = &vm->progress;
+
+	if (!p->total)
+		return;
+	spin_lock(&vm_list_lock);
+	totals.work.guests++;
+	totals.work.mem_bytes += vm->config.mem_bytes;
+	totals.work.written += p->written;
+	totals.work.verified += p->verified;
+	totals.work.mismatches += p->mismatches;
+	spin_unlock(&vm_list_lock);
+}
+
 static void reap(struct vm *vm)
 {
 	for (u32 i = 0; i < vm->nr_vcpus; i++)
@@ -485,6 +500,7 @@ static void reap(struct vm *vm)
 			CHECK(bad == 0, "mmu_audit found %d differences in vm %s", bad, vm->config.name);
 		}
 		vm_print_summary(vm, vm_status_name(vm->status));
+		add_work(vm);
 	}
 	/* Nobody can find it any more; who found it before may still look at its parts. */
 	wait_event(&list_changed, atomic_load(&vm->refs) == 1);

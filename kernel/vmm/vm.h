@@ -125,11 +125,16 @@ void vm_for_each(void (*fn)(struct vm *vm, void *ctx), void *ctx);
 
 /* vmm_init - after mm: reaper thread. @batch: nobody is there to be asked (N13). */
 void vmm_init(bool batch);
+struct vm_work {
+	u64 guests; /* that told of their work (hypercall 1) and have ended */
+	u64 mem_bytes, written, verified, mismatches; /* of these, added up */
+};
 struct vm_totals {
 	u32 live;    /* structs that exist */
 	u32 ended;   /* with code 0 */
 	u32 failed;  /* ended otherwise */
 	u32 refused;
+	struct vm_work work;
 };
 void vm_totals(struct vm_totals *t);
 void vm_note_refused(void);

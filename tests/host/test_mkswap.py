@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT / "tests" / "system"))
 
 import disk_images  # noqa: E402  (the path must be set first)
 from neaplib import mkswap, swapdisk  # noqa: E402
+from neaplib.args import parse_args  # noqa: E402
 from neaplib.errors import NeapError  # noqa: E402
 
 
@@ -199,9 +200,18 @@ class RunTest(HostTest):
         self.assertEqual((result.returncode, result.err), (0, ""))
         return result.out.rstrip("\n").rpartition("\n")[2]
 
-    def test_none_is_the_default(self):
-        self.assertNotIn("virtio-blk", self.dry_run())
+    def test_there_is_a_disk_unless_told_otherwise(self):
+        self.assertIn("file=swap.img,id=swap0", self.dry_run())
+        self.assertEqual(parse_args(["run", "--kernel", str(self.kernel)]).swap, 512 << 20)
         self.assertNotIn("virtio-blk", self.dry_run("--swap", "none"))
+
+    def test_the_standard_disk_takes_no_room(self):
+        self.qemu('for word; do case $word in if=none*) f=${word#*file=}; f=${f%%,*};'
+                  f' stat -c "%s %b" "$f" > "{self.dir}/size";; esac; done')
+        self.run_batch()
+        size, blocks = map(int, (self.dir / "size").read_text().split())
+        self.assertEqual(size, 512 << 20)
+        self.assertLess(blocks * 512, 1 << 20)
 
     def test_disk_on_the_command_line(self):
         path = self.file("a,b.img", disk_images.neap())

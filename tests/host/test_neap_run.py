@@ -55,6 +55,11 @@ class VerdictTest(HostTest):
         text = BANNER + "a| PANIC\r\na| SUMMARY vm=b status=killed code=1\r\n" + A_ENDED + MACHINE
         self.assertEqual(self.status(text, 33).returncode, 0)
 
+    def test_lines_that_come_while_somebody_types(self):
+        for erase in ("\r\x1b[K", "\r\x1b[7A\x1b[J"):
+            text = BANNER + "neap> qui" + erase + ENDED.format("a", "exited", 1) + MACHINE
+            self.assertEqual(self.status(text, 0).returncode, 1)
+
     def test_no_verdict(self):
         for text, status in (("", 1), (BANNER, 0), (BANNER + A_ENDED, 0)):
             result = self.status(text, status)

@@ -53,10 +53,11 @@ def guest(image, append="", name=None, **keys):
 
 
 def neap_command(guests=(), *, ram="64M", smp=1, cpu=CPU, debug=True, kernel=None, firmware=None,
-                 kernel_args="", options=(), emulator=None):
+                 kernel_args="", swap="none", options=(), emulator=None):
     """The command line. @emulator is a program to run in QEMU's place."""
     command = ["env", f"NEAP_QEMU={emulator}"] if emulator else []
-    command += ["tools/neap", "run", "--ram", ram, "--smp", str(smp), "--cpu", cpu]
+    command += ["tools/neap", "run", "--ram", ram, "--smp", str(smp), "--cpu", cpu, "--swap",
+                str(swap)]
     if kernel:
         command += ["--kernel", kernel]
     elif debug:

@@ -11,11 +11,12 @@ import disks
 import guests
 import hostile
 import kernel_suites
+import meter
 import monitor
 import on_host
 
 # A build must stand before whoever needs it.
-MODULES = [builds, kernel_suites, hostile, guests, bad_input, boards, batch, disks, monitor,
+MODULES = [builds, kernel_suites, hostile, guests, bad_input, boards, batch, disks, meter, monitor,
            on_host, bench_rows]
 
 

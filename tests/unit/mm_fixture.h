@@ -33,7 +33,7 @@ static void zap_locked(u32 from, u32 to)
 }
 
 /* For race_arm: another CPU takes all pages away. */
-static void zap_as_cpu_1(void *ctx)
+static unused void zap_as_cpu_1(void *ctx)
 {
 	u32 was = mm_host_cpu(1);
 

@@ -446,6 +446,11 @@ void mm_host_report(const char *fmt, ...)
 	va_end(ap);
 }
 
+bool mm_host_holds(u32 cpu, u64 at)
+{
+	return softmmu_holds(&processor[cpu].mmu, at);
+}
+
 static void tlb_check(u32 cpu, const struct softmmu_tlb_entry *e, struct mm *mm)
 {
 	const u64 *entry = e->va < MM_HVA_END ? mm_entry(mm, e->va) : NULL;

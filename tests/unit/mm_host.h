@@ -47,6 +47,8 @@ void mm_host_report(const char *fmt, ...) printf_like(1, 2);
 
 u64 mm_host_free_frames(void);
 
+/* mm_host_holds - does the TLB of CPU @cpu still translate @at? */
+bool mm_host_holds(u32 cpu, u64 at);
 /* mm_host_check_tlbs - N3 and N1 for the processors: what their TLBs hold is what the primary table of
  * @mm says, with no right more. => nothing runs beside */
 void mm_host_check_tlbs(struct mm *mm);

@@ -81,7 +81,8 @@ weak void thread_yield(void)
 int thread_sleep_ns(unused u64 ns)
 {
 	might_sleep();
-	let_time_pass("thread_sleep_ns");
+	if (mm_host_pass_time)
+		(void)mm_host_pass_time();
 	return thread_killed() ? -EINTR : 0;
 }
 

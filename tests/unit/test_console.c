@@ -215,6 +215,118 @@ static void random_edits_show_the_line(void **state)
 	console_edit_end();
 }
 
+static void panel(const char *text)
+{
+	console_panel(text, strlen(text));
+}
+
+static void panel_stands_above_the_edit_line(void **state)
+{
+	(void)state;
+	grid_text(&screen, "\33[2J\33[H");
+	panel("unseen: nobody types\n");
+	grid_row_is(&screen, 0, "");
+	console_edit("neap> vm", 8, 6);
+	panel("guest  10\nfree   20\n");
+	panel("guest  11\nfree   9\n");
+	grid_row_is(&screen, 0, "guest  11");
+	grid_row_is(&screen, 1, "free   9");
+	grid_row_is(&screen, 2, "neap> vm");
+	assert_int_equal(screen.term.col, 6);
+
+	printk("linux| booting\n");
+	grid_row_is(&screen, 0, "linux| booting");
+	grid_row_is(&screen, 1, "guest  11");
+	grid_row_is(&screen, 2, "free   9");
+	grid_row_is(&screen, 3, "neap> vm");
+	grid_row_is(&screen, 4, "");
+	assert_int_equal(screen.term.col, 6);
+	panel("guest  12\nfree   9\nswap   1\n");
+	grid_row_is(&screen, 1, "guest  12");
+	grid_row_is(&screen, 3, "swap   1");
+	grid_row_is(&screen, 4, "neap> vm");
+	panel("guest  13\n"); /* fewer lines */
+	grid_row_is(&screen, 1, "guest  13");
+	grid_row_is(&screen, 2, "neap> vm");
+	grid_row_is(&screen, 3, "");
+
+	console_edit("neap> vms", 9, 9);
+	console_edit_end(); /* what was typed stays, the panel does not */
+	printk("1 live\n");
+	grid_row_is(&screen, 0, "linux| booting");
+	grid_row_is(&screen, 1, "neap> vms");
+	grid_row_is(&screen, 2, "1 live");
+	console_edit("neap> ", 6, 6);
+	panel("guest  14\n");
+	panel("");
+	grid_row_is(&screen, 3, "neap>");
+	grid_row_is(&screen, 4, "");
+	console_edit_end();
+}
+
+/* A slow line does not carry the panel again and again. */
+static void panel_gives_way_to_much_output(void **state)
+{
+	(void)state;
+	console_edit("neap> ", 6, 6);
+	panel("guest  10\n");
+	for (int i = 0; i < 100; i++) {
+		forget(&first);
+		printk("line\n");
+	}
+	assert_string_equal(first.text, "\r\33[Kline\nneap> ");
+	grid_row_is(&screen, screen.term.row - 1, "line");
+	panel("guest  11\n");
+	grid_row_is(&screen, screen.term.row - 1, "guest  11");
+	printk("line\n");
+	grid_row_is(&screen, screen.term.row - 1, "guest  11");
+	console_edit_end();
+	console_edit("neap> ", 6, 6);
+	printk("line\n"); /* nothing old comes back */
+	grid_row_is(&screen, screen.term.row - 1, "line");
+	console_edit_end();
+}
+
+static void panel_sends_only_what_changed(void **state)
+{
+	(void)state;
+	console_edit("neap> vm", 8, 6);
+	panel("guest  10\nfree   20\n");
+	forget(&first);
+	panel("guest  10\nfree   9\n");
+	assert_string_equal(first.text, "\r\33[2A\n\33[7C9\33[K\nneap> vm\33[2D");
+	console_edit_end();
+}
+
+/* Whatever is drawn and printed in whatever order: the last rows are the panel and the line. */
+static void random_panels_scroll(void **state)
+{
+	struct rng r = rng_seeded(5);
+	char text[40], row[16];
+
+	(void)state;
+	console_edit("neap> ", 6, 6);
+	for (int i = 0; i < 5000; i++) {
+		u64 lines = rng_below(&r, 5), n = rng_below(&r, 1000);
+
+		forget(&first);
+		forget(&second);
+		text[0] = '\0';
+		for (u64 k = 0; k < lines; k++)
+			sprintf(text + strlen(text), "%u\n", (u32)(n + k));
+		if (rng_percent(&r, 40))
+			printk("guest\n");
+		panel(text);
+		for (u64 k = 0; k < lines; k++) {
+			sprintf(row, "%u", (u32)(n + k));
+			grid_row_is(&screen, screen.term.row - (u32)(lines - k), row);
+		}
+		grid_row_is(&screen, screen.term.row, "neap>");
+		assert_int_equal(screen.term.col, 6);
+	}
+	console_edit_end();
+}
+
 static int next_key = KEY_NONE;
 
 static int source_read(struct console_source *s)
@@ -304,6 +416,10 @@ int main(void)
 		cmocka_unit_test(edit_line_stays_below_output),
 		cmocka_unit_test(edit_sends_only_what_changed),
 		cmocka_unit_test(random_edits_show_the_line),
+		cmocka_unit_test(panel_stands_above_the_edit_line),
+		cmocka_unit_test(panel_gives_way_to_much_output),
+		cmocka_unit_test(panel_sends_only_what_changed),
+		cmocka_unit_test(random_panels_scroll),
 		cmocka_unit_test(keys_come_from_any_source),
 		cmocka_unit_test(escape_sequences_are_keys),
 		cmocka_unit_test(panic_takes_no_lock),

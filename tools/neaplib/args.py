@@ -141,8 +141,8 @@ def add_run_options(parser):
                             "qemu64,+svm,+npt)")
     group.add_argument("--firmware", default="bios", choices=["bios", "uefi"], help="(bios)")
     group.add_argument("--emulator", default="qemu", choices=["qemu", "bochs"], help="(qemu)")
-    group.add_argument("--swap", default="none", metavar="SIZE|none|FILE",
-                       help="the swap disk: a new one of SIZE, or FILE, marked by mkswap (none)")
+    group.add_argument("--swap", default="512M", metavar="SIZE|none|FILE",
+                       help="the swap disk: a new one of SIZE, or FILE, marked by mkswap (512M)")
     group.add_argument("--disk", default="virtio", choices=["virtio", "nvme", "ahci", "ata"],
                        help="how a disk is attached (virtio)")
     group.add_argument("--icount", action="store_true",

@@ -31,8 +31,8 @@ class Report:
         self.feed(b"\n")
 
     def read_line(self, line):
-        # While the operator types, Neap takes the prompt away before it prints (ESC [ K).
-        line = line.rpartition("\x1b[K")[2]
+        # While the operator types, Neap takes prompt and meter away before it prints (ESC [ K, J).
+        line = re.split("\x1b\\[[KJ]", line)[-1]
         if line.startswith("PANIC"):
             self.panicked = True
         elif re.match(r"TIMEOUT after [0-9]", line):
