@@ -35,6 +35,8 @@ static struct record {
 	bool neap_type;
 } records[MAX_DISKS];
 static u32 nr_records;
+/* Made by the first scan and kept: disk_open_swap must work when memory is out, too (N13). */
+static struct page *look_at;
 
 /* ---- waiting for requests -------------------------------------------------------------------- */
 
@@ -179,18 +181,15 @@ static void scan_one(struct blkdev *dev, struct page *memory)
 
 void disk_scan(void)
 {
-	struct page *memory;
-
 	if (!blkdev_next(NULL))
 		return;
-	memory = frame_alloc_order(FRAME_DMA, LOOK_ORDER, 0);
-	if (!memory) {
+	look_at = frame_alloc_order(FRAME_DMA, LOOK_ORDER, 0);
+	if (!look_at) {
 		printk("Neap: no memory to look at the disks: none is used\n");
 		return;
 	}
 	for (struct blkdev *dev = blkdev_next(NULL); dev; dev = blkdev_next(dev))
-		scan_one(dev, memory);
-	frame_free(memory, LOOK_ORDER);
+		scan_one(dev, look_at);
 }
 
 /* ---- the door -------------------------------------------------------------------------------- */
@@ -210,18 +209,15 @@ int disk_open_swap(struct blkdev *dev, struct disk_area *area)
 	const struct record *r = record_of(dev);
 	struct disk_content now = {.kind = DISK_UNREADABLE};
 	struct disk_view v = {.partition = dev->disk != NULL, .neap_type = r && r->neap_type};
-	struct page *memory;
 	int err;
 
 	if (blkdev_is_open(dev))
 		return trace(-EBUSY);
-	memory = frame_alloc_order(FRAME_DMA, LOOK_ORDER, 0);
-	if (!memory)
+	if (!look_at)
 		return trace(-ENOMEM);
-	err = look(dev, memory, &v);
+	err = look(dev, look_at, &v);
 	if (!err)
 		disk_identify(&v, &now);
-	frame_free(memory, LOOK_ORDER);
 	if (err)
 		return err;
 	if (now.kind != DISK_SWAP || dev->read_only)

@@ -50,6 +50,7 @@ struct batch {
 	bool young[BATCH];
 	u64 flush_start, flush_end; /* what the processors may have cached of it */
 	bool unmapped;           /* a subscriber owes a flush */
+	bool blind;              /* youth saves nobody */
 };
 
 static struct reclaim_stats counts; /* [a] */
@@ -151,7 +152,7 @@ static bool page_young(struct mm *mm, u64 at)
  * know: tested once more when it counts. */
 static void age(struct batch *b)
 {
-	bool blind = reclaim_policy()->blind;
+	bool blind = b->blind || reclaim_policy()->blind;
 
 	for (u32 i = 0; i < b->nr;) {
 		struct page *p = b->page[i];
@@ -480,14 +481,14 @@ static u32 batch_run(struct batch *b)
 	return dispose(b, fresh);
 }
 
-/* shrink - one batch of @mm. *@looked: how many candidates there were. Returns how many pages went or are
- * on their way. => @mm is held */
-static u32 shrink(struct mm *mm, u32 want, u32 *looked)
+/* shrink - one batch of @mm; @blind: young pages, too. *@looked: how many candidates there were. Returns
+ * how many pages went or are on their way. => @mm is held */
+static u32 shrink(struct mm *mm, bool blind, u32 *looked)
 {
-	struct batch b = {.mm = mm, .flush_start = ~0ull};
+	struct batch b = {.mm = mm, .flush_start = ~0ull, .blind = blind};
 	u64 before = counts.scanned;
 
-	isolate(&b, MIN(want, (u32)BATCH));
+	isolate(&b, BATCH);
 	*looked = (u32)(counts.scanned - before);
 	return b.nr ? batch_run(&b) : 0;
 }
@@ -521,12 +522,13 @@ u64 reclaim_drain(struct mm *mm)
 {
 	u32 looked;
 
-	return swap_harvest() + shrink(mm, BATCH, &looked);
+	return swap_harvest() + shrink(mm, true, &looked);
 }
 
 /* ---- who asks ------------------------------------------------------------------------------------ */
 
 #define FULL_SCANS 3           /* without a frame: nothing can go (N13) */
+#define EMPTY_LOOKS 64         /* so many at an empty list count as one page */
 #define IN_FLIGHT_ENOUGH 64    /* pages being written: wait for them before more are taken */
 
 static bool reclaim_is_possible(void)
@@ -544,17 +546,18 @@ static bool charge_fits(const struct mm *mm, u64 want)
 }
 
 /* wait_or_give_up - nothing could be taken. Return false after full scans of @pages without a write that
- * may still end well. */
+ * may still end well. Where nothing was even looked at, others have it in their hands and give it back
+ * soon: that counts little. */
 static bool wait_or_give_up(u64 *misses, u32 looked, u64 pages)
 {
 	if (swap_wait_write()) {
 		(void)swap_harvest();
 		return true;
 	}
-	*misses += looked + 1;
+	*misses += looked ? looked * EMPTY_LOOKS : 1;
 	if (looked == 0)
-		thread_yield(); /* others have isolated what there is */
-	return *misses <= FULL_SCANS * (pages + BATCH);
+		thread_yield();
+	return *misses <= FULL_SCANS * EMPTY_LOOKS * (pages + BATCH);
 }
 
 /* reclaim_to_fit - Return 0; -ENOMEM: nothing can go; -EINTR. */
@@ -575,7 +578,7 @@ static int reclaim_to_fit(struct mm *mm, u64 want)
 			return trace(-ENOMEM);
 		if (swap_pages_in_flight() >= IN_FLIGHT_ENOUGH && swap_wait_write())
 			continue;
-		gone = shrink(mm, BATCH, &looked);
+		gone = shrink(mm, false, &looked);
 		if (gone)
 			misses = 0;
 		else if (!wait_or_give_up(&misses, looked, lru_pages(&mm->lru)))
@@ -602,14 +605,16 @@ int mm_set_limit(struct mm *mm, u64 pages)
 }
 
 /* mm_largest - who holds most, of those that this pass has not found busy; with a reference. *@pages: all
- * that there is to take. */
-static struct mm *mm_largest(u16 pass, u64 *pages)
+ * that there is to take; *@share: what each had if all had the same. */
+static struct mm *mm_largest(u16 pass, u64 *pages, u64 *share)
 {
 	struct mm *best = NULL;
+	u64 nr = 0;
 
 	*pages = 0;
 	for (struct mm *mm = mm_next(NULL); mm; mm = mm_next(mm)) {
 		*pages += lru_pages(&mm->lru);
+		nr++;
 		if (mm->busy_pass == pass || (best && lru_pages(&best->lru) >= lru_pages(&mm->lru)))
 			continue;
 		if (best)
@@ -617,15 +622,18 @@ static struct mm *mm_largest(u16 pass, u64 *pages)
 		best = mm;
 		atomic_add(&mm->refs, 1);
 	}
+	*share = *pages / MAX(nr, 1ul);
 	return best;
 }
 
 /* shrink_largest - one batch from whoever holds most. Where nothing could be taken, the others are asked
- * before that mm is again. */
+ * before that mm is again; but youth saves nobody's pages above its share: who runs fast because it has
+ * all that it wants would keep it for ever, and the others would stay slow. */
 static u32 shrink_largest(u32 *looked, u64 *pages)
 {
 	static u16 pass = 1; /* [a] */
-	struct mm *mm = mm_largest(atomic_load_relaxed(&pass), pages);
+	u64 share;
+	struct mm *mm = mm_largest(atomic_load_relaxed(&pass), pages, &share);
 	u32 gone;
 
 	*looked = 0;
@@ -633,7 +641,9 @@ static u32 shrink_largest(u32 *looked, u64 *pages)
 		atomic_add(&pass, 1);
 		return 0;
 	}
-	gone = shrink(mm, BATCH, looked);
+	gone = shrink(mm, false, looked);
+	if (!gone && lru_pages(&mm->lru) > share + share / 8)
+		gone = shrink(mm, true, looked);
 	if (!gone)
 		mm->busy_pass = atomic_load_relaxed(&pass);
 	mm_put(mm);

@@ -391,7 +391,7 @@ static int page_wait(struct mm *mm, struct page *p, slot_t s)
 
 int swap_in(struct mm *mm, u64 *entry, u64 at, unsigned int acc, struct page **frame, struct mm_page *out)
 {
-	bool alone = false;
+	bool alone = false, read = false;
 	int err;
 
 	for (;;) {
@@ -411,8 +411,10 @@ int swap_in(struct mm *mm, u64 *entry, u64 at, unsigned int acc, struct page **f
 			err = swap_read(mm, at, alone);
 			if (err)
 				return err;
+			read = true;
 			continue;
 		}
+		swap_counts.readahead_hits += !read && !atomic_load(&p->mapcount);
 		if (page_test(p, PG_READAHEAD))
 			read_ahead(mm, p, at);
 		err = page_wait(mm, p, pte_slot(pte));

@@ -272,6 +272,8 @@ int swap_wipe(struct blkdev *dev, void (*progress)(u64 done_pages, u64 of))
 		done += nr;
 		if (progress)
 			progress(done, of);
+		if (!err && thread_killed())
+			err = -EINTR;
 	}
 	disk_close_swap(dev);
 	mutex_unlock(&areas_lock);

@@ -8,6 +8,7 @@
 
 #include "fault_blkdev.h"
 #include "lib/swap_header.h"
+#include "mm/disk.h"
 #include "mm/reclaim.h"
 #include "mm/swap.h"
 
@@ -16,9 +17,15 @@
 
 static struct fault_blkdev disk, disk_b;
 
+/* pass_time - a request ends; where none is left, the reclaim thread has its turn. */
 static bool pass_time(void)
 {
-	return fault_blkdev_run(&disk, 1) + fault_blkdev_run(&disk_b, 1) > 0;
+	if (fault_blkdev_run(&disk, 1) + fault_blkdev_run(&disk_b, 1))
+		return true;
+	if (mm_host_threads || !swap_has_harvest())
+		return false;
+	(void)swap_harvest();
+	return true;
 }
 
 /* disk_make - a disk that is a swap area. => once */
@@ -45,6 +52,7 @@ static void swap_start(u64 ram)
 	mm_host_pass_time = pass_time;
 	disk_make(&disk, "disk0", DISK_BYTES);
 	disk_make(&disk_b, "disk1", MIB(2));
+	disk_scan();
 	reclaim_init();
 }
 
@@ -58,40 +66,40 @@ static void finish(void)
 	(void)swap_harvest();
 }
 
-static void evict(u32 i)
+static unused void evict(u32 i)
 {
 	assert_int_equal(mm_evict(mm, hva(at(i))), 0);
 }
 
-static void evict_all(u32 from, u32 to)
+static unused void evict_all(u32 from, u32 to)
 {
 	for (u32 i = from; i < to; i++)
 		evict(i);
 	finish();
 }
 
-static bool is_out(u32 i)
+static unused bool is_out(u32 i)
 {
 	return pte_is_swap(pte_at(at(i)));
 }
 
-static slot_t slot_at(u32 i)
+static unused slot_t slot_at(u32 i)
 {
 	assert_true(is_out(i));
 	return pte_slot(pte_at(at(i)));
 }
 
-unused static u64 slot_sector(slot_t s)
+static unused u64 slot_sector(slot_t s)
 {
 	return swap_areas[slot_area(s)].first_sector + (u64)slot_index(s) * 8;
 }
 
-static void store(u32 i, u64 value)
+static unused void store(u32 i, u64 value)
 {
 	assert_int_equal(mm_host_store(at(i), value), 0);
 }
 
-static u64 load(u32 i)
+static unused u64 load(u32 i)
 {
 	u64 v = ~0ull;
 
@@ -99,13 +107,13 @@ static u64 load(u32 i)
 	return v;
 }
 
-static struct page *page_of(u32 i)
+static unused struct page *page_of(u32 i)
 {
 	assert_true(pte_present(pte_at(at(i))));
 	return pfn_to_page(pte_pfn(pte_at(at(i))));
 }
 
-static struct swap_stats stats(void)
+static unused struct swap_stats stats(void)
 {
 	struct swap_stats s;
 
@@ -115,7 +123,7 @@ static struct swap_stats stats(void)
 
 /* share_slot - the PTE of page @to, which is none, names the slot of page @from as well: what a clone of
  * the mm would do. */
-unused static void share_slot(u32 from, u32 to)
+static unused void share_slot(u32 from, u32 to)
 {
 	slot_t s = slot_at(from);
 
