@@ -80,7 +80,7 @@ static always_inline void frame_map(struct mm *mm, u64 *entry, u64 at, struct pa
 	lru_add_new(&mm->lru, p);
 	if (out) {
 		tell(out, p, true);
-		atomic_store_relaxed(&p->refcount, 2);
+		page_get(p); /* not a store: a late mm_gup_fast may have one for a moment (I3 of frame.c) */
 	}
 	atomic_store(entry, page_to_phys(p) | PTE_FRESH);
 	mm->nr_anon++;

@@ -146,6 +146,8 @@ void swap_write_pages(struct page **pages, u32 nr);
 u64 swap_harvest(void);
 /* swap_wait_write - wait until a write has ended that nobody has harvested. False: none is in flight. */
 bool swap_wait_write(void);
+/* swap_wait_read - wait until a read has ended, whose pages may go then. False: none is in flight. */
+bool swap_wait_read(void);
 /* swap_pages_in_flight - pages whose write has not ended. */
 u32 swap_pages_in_flight(void);
 extern struct wait_queue swap_ended; /* woken when a request ends */

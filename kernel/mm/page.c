@@ -8,6 +8,7 @@
 #include "lib/check.h"
 #include "lib/mutant.h"
 #include "mm/mm_internal.h"
+#include "mm/rmap.h"
 #include "sched/wait.h"
 
 #define NR_QUEUES 16
@@ -95,6 +96,7 @@ void page_try_release(struct page *p)
 			lru_del(&mm->lru, p);
 			spin_unlock(&mm->pt_lock);
 			slot_remove(p, 0, 0);
+			rmap_drop_hint(p);
 			atomic_sub(&p->refcount, 1); /* the cache's */
 		}
 		page_unlock(p);

@@ -547,16 +547,16 @@ static bool charge_fits(const struct mm *mm, u64 want)
 
 /* wait_or_give_up - nothing could be taken. Return false after full scans of @pages without a write that
  * may still end well. Where nothing was even looked at, others have it in their hands and give it back
- * soon: that counts little. */
+ * soon: that counts little; and so does a look after which a read had still to end. */
 static bool wait_or_give_up(u64 *misses, u32 looked, u64 pages)
 {
 	if (swap_wait_write()) {
 		(void)swap_harvest();
 		return true;
 	}
-	*misses += looked ? looked * EMPTY_LOOKS : 1;
-	if (looked == 0)
-		thread_yield();
+	bool waited = swap_wait_read();
+	*misses += looked && !waited ? looked * EMPTY_LOOKS : 1;
+	thread_yield(); /* who has a page locked may need this CPU */
 	return *misses <= FULL_SCANS * EMPTY_LOOKS * (pages + BATCH);
 }
 
@@ -581,7 +581,7 @@ static int reclaim_to_fit(struct mm *mm, u64 want)
 		gone = shrink(mm, false, &looked);
 		if (gone)
 			misses = 0;
-		else if (!wait_or_give_up(&misses, looked, lru_pages(&mm->lru)))
+		else if (!wait_or_give_up(&misses, looked, atomic_load_relaxed(&mm->counter.usage)))
 			return trace(-ENOMEM);
 	}
 }

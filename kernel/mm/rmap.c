@@ -81,6 +81,11 @@ void rmap_set_hint(struct page *p, const struct mm *mm, hva_t at)
 	atomic_store(&p->rmap, entry_make(mm, at.v));
 }
 
+void rmap_drop_hint(struct page *p)
+{
+	atomic_store(&p->rmap, 0);
+}
+
 bool rmap_hint(const struct page *p, const struct mm *mm, hva_t *at)
 {
 	u64 entry = atomic_load(&p->rmap);

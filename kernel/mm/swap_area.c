@@ -14,6 +14,7 @@
 #include "lib/string.h"
 #include "mm/disk.h"
 #include "mm/mm_internal.h"
+#include "mm/rmap.h"
 #include "sched/mutex.h"
 #include "sched/thread.h"
 
@@ -167,8 +168,10 @@ static void slot_empty(slot_t s)
 		spin_lock(&mm->pt_lock);
 		bool last = slot_read(s).count == 0;
 		if (last) {
-			if (!p->mapcount)
+			if (!p->mapcount) {
 				lru_del(&mm->lru, p);
+				rmap_drop_hint(p);
+			}
 			slot_remove(p, 0, 0);
 			page_set(p, PG_DIRTY);
 		}

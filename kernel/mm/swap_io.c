@@ -32,6 +32,7 @@ static struct list free_list = LIST_INIT(free_list);   /* under io_lock */
 static struct list ended_list = LIST_INIT(ended_list); /* under io_lock */
 static u32 nr_writes; /* under io_lock: writes in flight, or ended and not harvested */
 static u32 nr_unended; /* [a] pages of those in flight */
+static u32 nr_reads, nr_reads_ended; /* [a] requests in flight; those that were, wraps */
 struct wait_queue swap_ended;
 struct swap_stats swap_counts;
 
@@ -117,6 +118,8 @@ static void read_done(struct blk_request *rq)
 			page_set(io->pages[i], PG_UPTODATE);
 		page_unlock(io->pages[i]);
 	}
+	atomic_add(&nr_reads_ended, 1);
+	atomic_sub(&nr_reads, 1);
 	io_put(io);
 }
 
@@ -171,6 +174,8 @@ static void io_submit(struct swap_io *io)
 	if (write) {
 		atomic_add(&nr_unended, io->nr);
 		flip_bit(io);
+	} else {
+		atomic_add(&nr_reads, 1);
 	}
 	atomic_add(write ? &swap_counts.writes : &swap_counts.reads, 1);
 	atomic_add(write ? &swap_counts.pages_out : &swap_counts.pages_in, io->nr);
@@ -284,6 +289,16 @@ bool swap_wait_write(void)
 	if (swap_pages_in_flight() == 0)
 		return swap_has_harvest();
 	wait_event(&swap_ended, swap_has_harvest() || swap_pages_in_flight() == 0);
+	return true;
+}
+
+bool swap_wait_read(void)
+{
+	u32 ended = atomic_load(&nr_reads_ended);
+
+	if (atomic_load(&nr_reads) == 0)
+		return false;
+	wait_event(&swap_ended, atomic_load(&nr_reads_ended) != ended || !atomic_load(&nr_reads));
 	return true;
 }
 

@@ -14,10 +14,12 @@ import kernel_suites
 import meter
 import monitor
 import on_host
+import swap
+import swap_faults
 
 # A build must stand before whoever needs it.
-MODULES = [builds, kernel_suites, hostile, guests, bad_input, boards, batch, disks, meter, monitor,
-           on_host, bench_rows]
+MODULES = [builds, kernel_suites, hostile, guests, bad_input, boards, batch, disks, swap,
+           swap_faults, meter, monitor, on_host, bench_rows]
 
 
 def all_jobs(settings):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Swap disks for tests: marked images in a directory of their own, and a program in QEMU's place that
-puts QEMU's own block layers between an image and the machine: errors by sector, a comparison of all
-that is read with another image."""
+"""Swap disks for tests: marked images in a directory of their own, and a program in QEMU's place
+that puts QEMU's own block layers between an image and the machine: errors by sector, a comparison
+of all that is read with another image."""
 
 import contextlib
 import json
@@ -38,8 +38,8 @@ def failing(path, operation, slots):
 
 
 def compared(path, other):
-    """@path as a disk from which nothing may be read that is not in @other as well; both are written.
-    A difference ends QEMU."""
+    """@path as a disk from which nothing may be read that is not in @other as well; both are
+    written. A difference ends QEMU."""
     return {"driver": "blkverify", "node-name": "swap0", "raw": file_node(path),
             "test": {"driver": "raw", "file": file_node(other)}}
 
@@ -55,7 +55,7 @@ class SwapDisks:
         return path
 
     def make_like(self, name, path):
-        """A new image with what Neap looks at to see what the disk at @path is, and nothing else."""
+        """A new image with what Neap looks at to see what the disk at @path is, and no more."""
         other, size = self.directory / f"{name}.img", path.stat().st_size
         with open(path, "rb") as old, open(other, "xb") as new:
             for at in (0, size - swapdisk.HEAD_BYTES):
@@ -65,8 +65,8 @@ class SwapDisks:
         return other
 
     def emulator(self, node=None, more=()):
-        """A program in QEMU's place, for neap_command(): what --swap names is @node instead, and the
-        images @more are disks as well."""
+        """A program in QEMU's place, for neap_command(): what --swap names is @node instead, and
+        the images @more are disks as well."""
         words = []
         for path in more:
             words += ["-drive", f"if=none,format=raw,file={path},id={path.stem}", "-device",

@@ -20,7 +20,7 @@
 #include "mm/page.h"
 #include "sched/thread.h"
 
-#define MM_HOST_CPUS 4
+#define MM_HOST_CPUS 5
 
 /* mm_host_start - RAM of @bytes, frames, mm; the caller is CPU 0. => once per program */
 void mm_host_start(u64 bytes);

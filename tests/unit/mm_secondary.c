@@ -52,6 +52,24 @@ static void range_end(struct mm_notifier *n, const struct mm_event *ev)
 	spin_unlock(&s->lock);
 }
 
+static int clear_young(struct mm_notifier *n, struct mm *mm, u64 start, u64 end)
+{
+	struct secondary *s = container_of(n, struct secondary, n);
+	int young = 0;
+
+	(void)mm;
+	spin_lock(&s->lock);
+	for (u64 at = start; at < end; at += PAGE_SIZE) {
+		struct spte *spte = spte_of(s, at);
+
+		young |= spte && spte->young;
+		if (spte)
+			spte->young = false;
+	}
+	spin_unlock(&s->lock);
+	return young;
+}
+
 static void release(struct mm_notifier *n, struct mm *mm)
 {
 	struct secondary *s = container_of(n, struct secondary, n);
@@ -67,6 +85,7 @@ static void release(struct mm_notifier *n, struct mm *mm)
 static const struct mm_notifier_ops secondary_ops = {
 	.name = "secondary",
 	.release = release,
+	.clear_young = clear_young,
 	.invalidate_range_start = range_start,
 	.invalidate_range_end = range_end,
 };

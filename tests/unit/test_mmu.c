@@ -33,26 +33,7 @@ static u64 seen_gen[NR_VCPUS]; /* up to which the TLB of a vCPU's ASID is true *
 static unsigned int nr_kicks;
 static u64 frames_before;
 
-/* ---- what mmu.c and memslot.c need besides --------------------------------------------------- */
-
-void mutex_init(struct mutex *m)
-{
-	m->state = 0;
-}
-
-void mutex_lock(struct mutex *m)
-{
-	assert_int_equal(m->state++, 0);
-}
-
-void mutex_unlock(struct mutex *m)
-{
-	m->state--;
-}
-
-void thread_yield(void)
-{
-}
+/* ---- what mmu.c needs besides ----------------------------------------------------------------- */
 
 /* The interrupt makes who is in guest mode leave. */
 static void guest_kick(u64 mask, void (*fn)(void *arg), void *arg)
