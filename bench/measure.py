@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Machines that are measured: always the release kernel, one CPU, TCG's SVM with nested paging."""
 
+import os
 import re
 import subprocess
 import sys
@@ -24,10 +25,28 @@ class Trouble(Exception):
     """A figure could not be measured."""
 
 
-def neap(*words):
-    result = subprocess.run([sys.executable, str(ROOT / "tools/neap"), *map(str, words)],
-                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-                            errors="replace")
+def on_one_cpu(which=0):
+    """What a process is to do before it starts: one of the host's processors for all of an emulator's
+    threads, of which none interrupts another. So a disk request ends when the machine waits for
+    it, as on a board, where disks are slower than processors, and the order is that of every run."""
+    cpus = sorted(os.sched_getaffinity(0))
+
+    def settle():
+        os.sched_setaffinity(0, {cpus[which % len(cpus)]})
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    return settle
+
+
+def neap(*words, typed="", seconds=None, before=None):
+    """What tools/neap prints, with @typed at its monitor, within @seconds of the host's. @before is
+    called in the process before it starts."""
+    try:
+        result = subprocess.run([sys.executable, str(ROOT / "tools/neap"), *map(str, words)],
+                                input=typed, stdout=subprocess.PIPE, text=True, errors="replace",
+                                timeout=seconds, preexec_fn=before)
+    except subprocess.TimeoutExpired:
+        raise Trouble(f"tools/neap {' '.join(map(str, words))}: not done after {seconds} s"
+                      ) from None
     if result.returncode:
         raise Trouble(f"tools/neap {' '.join(map(str, words))}: exit status {result.returncode}\n"
                       f"{result.stdout[-1000:]}")
@@ -37,8 +56,8 @@ def neap(*words):
 def count_instructions(twice):
     """({key: instructions}, IPIs of the run). With @twice, two runs must not differ in anything."""
     runs = [neap("run", "--batch", "--icount", "--cpu", CPU, "--ram", "128M", "--swap", "none",
-                 "--timeout", SECONDS, "--guest",
-                 f"{GUESTS}/bench_events.elf,mem=64M") for _ in range(2 if twice else 1)]
+                 "--timeout", SECONDS, "--guest", f"{GUESTS}/bench_events.elf,mem=64M")
+            for _ in range(2 if twice else 1)]
     if runs[0] != runs[-1]:
         pairs = [pair for pair in zip(*(run.splitlines() for run in runs)) if pair[0] != pair[1]]
         raise Trouble("two runs differ:\n" + "\n".join(f"  {a}\n  {b}" for a, b in pairs[:10]))
@@ -48,8 +67,8 @@ def count_instructions(twice):
 
 def kept_from_guests():
     """MiB that a machine of 256 MiB does not give to guests, when the first starts."""
-    out = neap("run", "--batch", "--cpu", CPU, "--ram", "256M", "--swap", "none",
-               "--timeout", SECONDS, "--guest", f"{GUESTS}/hello.elf,mem=32M")
+    out = neap("run", "--batch", "--cpu", CPU, "--ram", "256M", "--timeout", SECONDS,
+               "--guest", f"{GUESTS}/hello.elf,mem=32M")
     return int(re.search(r"^SUMMARY machine .* overhead_kib=(\d+)", out, re.MULTILINE)[1]) / 1024
 
 

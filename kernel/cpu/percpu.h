@@ -31,7 +31,8 @@ struct cpu {
 	u64 irqs;                /* interrupts taken */
 	u64 ipis_sent;
 	u64 tlb_flushes;         /* of primary translations */
-	u64 idle_ns;
+	u64 idle_ns;             /* halted; work begins with the interrupt that ends it */
+	u64 idle_since_ns;       /* 0: not halted */
 };
 
 extern struct cpu *cpus[MAX_CPUS]; /* [o] filled while CPUs come up */

@@ -6,6 +6,7 @@
 #include "cpu/trap.h"
 
 #include "cpu/apic.h"
+#include "cpu/clock.h"
 #include "cpu/cpu_internal.h"
 #include "cpu/memory.h"
 #include "cpu/x86.h"
@@ -203,10 +204,15 @@ static void exception(struct trap_frame *f)
 static void interrupt(u8 vector)
 {
 	void (*fn)(void) = atomic_load(&irq_handlers[vector - FIRST_IRQ]);
+	struct cpu *cpu = this_cpu();
 
 	/* A handler may wake threads: the switch waits until the interrupt is acknowledged. */
 	preempt_disable();
-	this_cpu()->irqs++;
+	cpu->irqs++;
+	if (cpu->idle_since_ns) {
+		cpu->idle_ns += clock_ns() - cpu->idle_since_ns;
+		cpu->idle_since_ns = 0;
+	}
 	if (fn)
 		fn();
 	if (vector != VECTOR_SPURIOUS)

@@ -78,7 +78,8 @@ static bool batch_add(struct batch *b, struct page *p)
 	return true;
 }
 
-static void isolate(struct batch *b, u32 want)
+/* isolate - Return how many candidates there were. */
+static u32 isolate(struct batch *b, u32 want)
 {
 	struct lru *l = &b->mm->lru;
 	const struct reclaim_policy *policy = reclaim_policy();
@@ -98,6 +99,7 @@ static void isolate(struct batch *b, u32 want)
 	spin_unlock(&b->mm->pt_lock);
 	counts.scanned += b->nr + busy;
 	counts.busy += busy;
+	return b->nr + busy;
 }
 
 /* batch_sort - by address, so that neighbours share a bracket and get neighbouring slots. */
@@ -486,10 +488,8 @@ static u32 batch_run(struct batch *b)
 static u32 shrink(struct mm *mm, bool blind, u32 *looked)
 {
 	struct batch b = {.mm = mm, .flush_start = ~0ull, .blind = blind};
-	u64 before = counts.scanned;
 
-	isolate(&b, BATCH);
-	*looked = (u32)(counts.scanned - before);
+	*looked = isolate(&b, BATCH);
 	return b.nr ? batch_run(&b) : 0;
 }
 

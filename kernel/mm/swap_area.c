@@ -58,6 +58,15 @@ static unsigned int clusters_order(u32 nr)
 	return frame_order((u64)nr * sizeof(struct cluster));
 }
 
+/* clusters_alloc - their table. Swap is added most of all when memory is out (N13): then of the reserve. */
+static struct page *clusters_alloc(u32 nr)
+{
+	unsigned int order = clusters_order(nr);
+	struct page *p = frame_alloc_order(FRAME_KERNEL, order, FRAME_ZERO);
+
+	return p ? p : frame_alloc_order(FRAME_KERNEL, order, FRAME_ZERO | FRAME_RESERVE);
+}
+
 static int area_open(struct swap_area *a, struct blkdev *dev, int priority)
 {
 	struct disk_area where;
@@ -68,8 +77,7 @@ static int area_open(struct swap_area *a, struct blkdev *dev, int priority)
 	u64 slots = (where.end - where.start) / SLOT_SECTORS;
 	u32 nr = (u32)MIN(slots, 1ul << SLOT_INDEX_BITS);
 	u32 nr_clusters = (nr + CLUSTER_SLOTS - 1) / CLUSTER_SLOTS;
-	struct page *p = nr ? frame_alloc_order(FRAME_KERNEL, clusters_order(nr_clusters), FRAME_ZERO)
-			    : NULL;
+	struct page *p = nr ? clusters_alloc(nr_clusters) : NULL;
 
 	if (!p) {
 		disk_close_swap(dev);
@@ -237,7 +245,9 @@ int swap_off(struct blkdev *dev)
 	mutex_lock(&areas_lock);
 	struct swap_area *a = area_of(dev);
 	if (a) {
+		spin_lock(&a->lock); /* who gives out slots looks at the state under it */
 		atomic_store(&a->state, AREA_GOING);
+		spin_unlock(&a->lock);
 		err = area_leave(a);
 		if (err)
 			atomic_store(&a->state, AREA_ON);

@@ -30,6 +30,8 @@ static int cmd_disks(unused int argc, unused char **argv)
 
 static const struct shell_command commands[] = {
 	{"disks", "", "what disks there are, and which carry a Neap swap area", cmd_disks, NULL},
+	{"diskbench", "DEV", "how fast DEV is read, 128 KiB at a time; writes nothing",
+	 monitor_disk_bench, NULL},
 };
 
 void monitor_disk_commands(void)

@@ -36,4 +36,6 @@ void monitor_vm_commands(void);
 void monitor_meter_commands(void);
 void monitor_swap_commands(void);
 void monitor_disk_commands(void);
+/* monitor_disk_bench - the command `diskbench DEV` (disk_bench.c). */
+int monitor_disk_bench(int argc, char **argv);
 void monitor_machine_commands(void (*quit)(void));

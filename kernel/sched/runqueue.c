@@ -512,9 +512,9 @@ void runqueue_idle(void)
 	preempt_disable();
 	atomic_or(&idle_cpus, cpu_bit(cpu->id));
 	if (!need_resched() && !runqueue_steal(cpu->id)) {
-		u64 before = clock_ns();
+		cpu->idle_since_ns = clock_ns();
 		cpu_idle_wait();
-		cpu->idle_ns += clock_ns() - before;
+		cpu->idle_since_ns = 0; /* unless an interrupt did so (cpu/trap.c) */
 	}
 	atomic_and(&idle_cpus, ~cpu_bit(cpu->id));
 	preempt_enable_no_resched();

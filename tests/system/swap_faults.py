@@ -13,8 +13,8 @@ from terminal import PROMPT, Terminal
 MIB = 1 << 20
 
 
-def patterns(nr, seed, **keys):
-    return [guest("pattern", f"rounds=1 seed={seed + number}", name=f"pattern{number}", **keys)
+def patterns(nr, seed, rounds=1, **keys):
+    return [guest("pattern", f"rounds={rounds} seed={seed + number}", name=f"pattern{number}", **keys)
             for number in range(nr)]
 
 
@@ -56,30 +56,27 @@ def write_errors(task):
     return f"{errors} writes failed, {bad} slots are used no more"
 
 
-PAUSED = r"Neap: vm {name} paused: [^\r\n]*"
-
-
 def full(task):
-    """Swap is full and no more memory is allowed: who faults is paused, and told how to go on. One
-    is killed; the other goes on, and ends well."""
-    guests = patterns(2, task.settings.seed, mem="10M", limit="4M") + [guest("spin", mem="8M")]
+    """Swap is full and no more memory is allowed: who faults is paused, and the operator is told how
+    to go on. The other is killed; the one that was paused goes on, and ends well."""
+    guests = patterns(2, task.settings.seed, rounds=3, mem="10M", limit="4M")
+    guests.append(guest("spin", mem="8M"))
     with swap_disks() as disks:
         path = disks.make("small", 8 * MIB)
         with Terminal(task, guests, smp=task.settings.cpus(2), ram="32M",
                       swap=path) as terminal:
-            told = {}
-            while len(told) < 2:
-                match = terminal.expect(PAUSED.format(name=r"(pattern\d)"), LONG)
-                told[match[1]] = match[0]
+            match = terminal.expect(r"Neap: vm (pattern\d) paused: [^\r\n]*", LONG)
+            paused = match[1]
             for word in ("swap add", "limit", "kill", "resume"):
-                expect(all(word in line for line in told.values()), f"no word of `{word}`: {told}")
-            terminal.command_says("vms", r"pattern0 +paused", r"pattern1 +paused", r"spin +running")
+                expect(word in match[0], f"no word of `{word}`: {match[0]}")
+            other = "pattern1" if paused == "pattern0" else "pattern0"
+            terminal.command_says("vms", rf"{paused} +paused")
             terminal.command_says("audit", r"audit: 0 differences")
-            terminal.send("vm pattern0 kill\r")
-            terminal.expect(r"SUMMARY vm=pattern0 .*status=killed code=1 reason=operator")
-            terminal.send("vm pattern1 resume\r")
-            terminal.expect(r"SUMMARY vm=pattern1 .*status=exited code=0 ", LONG)
-            expect(re.search(r"pattern1\| .*mismatches=0", terminal.raw), "it was not right")
+            terminal.send(f"vm {other} kill\r")
+            terminal.expect(rf"SUMMARY vm={other} .*status=killed code=1 reason=operator")
+            terminal.send(f"vm {paused} resume\r")
+            terminal.expect(rf"SUMMARY vm={paused} .*status=exited code=0 ", LONG)
+            expect(re.search(rf"{paused}\| .*mismatches=0", terminal.raw), "it was not right")
             terminal.command_says("", PROMPT)
             terminal.send("vm spin kill\r")
             terminal.expect(r"SUMMARY vm=spin ")

@@ -340,6 +340,27 @@ static void for_each_in_the_upper_half(void **state)
 	assert_int_equal(host_pages_in_use(), 0);
 }
 
+/* What is not present but not empty either is shown at level 1 (a swap entry), and not above. */
+static void for_each_shows_what_is_not_empty(void **state)
+{
+	struct pt pt = {&pt_format_host, host_page_get(), host_virt_offset(), &host_pages};
+	u64 found[4], *out = found, *entry;
+
+	(void)state;
+	assert_int_equal(pt_ensure(&pt, 0x200000, 1, &entry), 0);
+	entry[1] = 0x5000; /* not present */
+	entry[3] = 0x3000 | pt_format_host.leaf_bits(ACC_R, 1);
+	assert_int_equal(pt_ensure(&pt, 0x40000000, 2, &entry), 0);
+	*entry = 0x7000;
+	assert_int_equal(pt_for_each(&pt, 0, 1ull << 47, collect, &out), 0);
+	assert_int_equal(out - found, 2);
+	assert_int_equal(found[0], 0x201000);
+	assert_int_equal(found[1], 0x203000);
+	assert_int_equal(*entry, 0x7000);
+	pt_destroy(&pt, 0, PT_ENTRIES);
+	assert_int_equal(host_pages_in_use(), 0);
+}
+
 static void rights_and_bits_are_inverse(void **state)
 {
 	(void)state;
@@ -371,6 +392,7 @@ int main(void)
 		cmocka_unit_test_setup(out_of_pages_loses_nothing, host_reset),
 		cmocka_unit_test_setup(destroy_spares_what_is_shared, host_reset),
 		cmocka_unit_test_setup(for_each_in_the_upper_half, host_reset),
+		cmocka_unit_test_setup(for_each_shows_what_is_not_empty, host_reset),
 		cmocka_unit_test_setup(rights_and_bits_are_inverse, host_reset),
 	};
 

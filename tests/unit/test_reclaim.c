@@ -130,8 +130,6 @@ static void young_pages_cost_no_zap(void **state)
 	for (u32 i = 0; i < 32; i++)
 		assert_int_equal(secondary_store(&sec, at(i), i + 1), 0);
 	u64 young = reclaimed().young;
-	u32 looked;
-	(void)looked;
 	/* All 32 are young: one pass clears that, the next takes four. */
 	assert_int_equal(mm_set_limit(mm, mm->counter.usage - 4), 0);
 	assert_true(reclaimed().young - young >= 28);
@@ -210,16 +208,22 @@ static void more_than_ram_by_direct_reclaim(void **state)
 /* N13: RAM and swap are full. The fault ends with -ENOMEM, and goes well once there is room. */
 static void the_end_of_memory_is_an_error(void **state)
 {
-	u64 i, more = BIG * 2;
+	u64 i = 0, more = BIG * 2, refused = 0;
 
 	(void)state;
 	region_in(mm, more);
-	for (i = 0; i < more && write_big(i) == 0; i++)
-		;
-	assert_true(i < more);
-	assert_int_equal(host_last_error(), -ENOMEM);
+	/* What the first refusal has tried in vain may just have become possible. */
+	while (i < more && refused < 3) {
+		if (write_big(i) == 0) {
+			refused = 0;
+			i++;
+		} else {
+			refused++;
+			assert_int_equal(host_last_error(), -ENOMEM);
+		}
+	}
+	assert_int_equal(refused, 3);
 	assert_int_equal(stats().used, DISK_SLOTS);
-	assert_int_equal(write_big(i), -EFAULT);
 	audit_clean();
 	assert_int_equal(swap_add(&disk_b.dev, 0), 0); /* the operator helps */
 	assert_int_equal(write_big(i), 0);
