@@ -213,11 +213,15 @@ int disk_open_swap(struct blkdev *dev, struct disk_area *area)
 
 	if (blkdev_is_open(dev))
 		return trace(-EBUSY);
-	if (!look_at)
+	/* Where the scan found no disk there is no room kept: this one is a test's, in memory. */
+	struct page *memory = look_at ? look_at : frame_alloc_order(FRAME_DMA, LOOK_ORDER, 0);
+	if (!memory)
 		return trace(-ENOMEM);
-	err = look(dev, look_at, &v);
+	err = look(dev, memory, &v);
 	if (!err)
 		disk_identify(&v, &now);
+	if (!look_at)
+		frame_free(memory, LOOK_ORDER);
 	if (err)
 		return err;
 	if (now.kind != DISK_SWAP || dev->read_only)
