@@ -32,6 +32,7 @@ static struct wait_queue list_changed;        /* a VM is to be reaped, or has go
 static struct thread reaper;
 static bool batch;
 static u32 nr_ending;                         /* [a] told to end, frames not yet back */
+static u32 nr_reaped;                         /* [a] frames are back; raised before nr_ending falls */
 
 const char *vm_status_name(enum vm_status s)
 {
@@ -445,7 +446,10 @@ void vm_out_of_memory(struct vm *vm)
 			printk("Neap: vm %s killed: it needs more than its limit of %lu KiB, and %s\n",
 			       vm->config.name, c->limit * 4, and_swap);
 	} else if (batch) {
-		kill_largest();
+		/* A shortage from before the last victim's frames came back is no new one. */
+		u32 reaped = atomic_load(&nr_reaped);
+		if (atomic_xchg(&vm->reaped_seen, reaped) == reaped)
+			kill_largest();
 		thread_sleep_ns(1000 * 1000); /* until the victim's frames are back */
 	} else if (!atomic_load(&vm->paused)) {
 		vm_pause(vm);
@@ -509,6 +513,7 @@ static void reap(struct vm *vm)
 
 	free_parts(vm);
 	vm->state = VM_ENDED;
+	atomic_add(&nr_reaped, 1);
 	atomic_sub(&nr_ending, 1);
 	vm_put(vm);
 	spin_lock(&vm_list_lock);

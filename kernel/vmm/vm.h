@@ -41,6 +41,7 @@ struct vm {
 	char reason[24];          /* [state_lock] one word */
 	bool is_linux;            /* [o] */
 	bool paused;              /* [a] */
+	u32 reaped_seen;          /* [a] how many VMs had been reaped when memory was last short here */
 	struct spinlock state_lock;
 	struct list link;         /* the list of VMs */
 	u32 refs;                 /* [a] */

@@ -70,10 +70,8 @@ void wait_wake_all(struct wait_queue *q)
 weak void thread_yield(void)
 {
 	might_sleep();
-	if (mm_host_pass_time)
-		(void)mm_host_pass_time();
 	if (mm_host_threads)
-		sched_yield();
+		sched_yield(); /* and time does not pass by it: who needs a disk must wait for it */
 	else if (++yields > MANY_YIELDS)
 		panic("thread_yield: %u times, and nothing changed", yields);
 }

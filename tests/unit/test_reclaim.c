@@ -120,6 +120,31 @@ static void pages_with_references_stay(void **state)
 	assert_int_equal(mm_set_limit(mm, RES_UNLIMITED), 0);
 }
 
+/* At the limit, and all that could go is still being read: that is no end of memory. */
+static void reads_under_way_are_waited_for(void **state)
+{
+	struct mm_page page[64];
+	u32 nr = 0;
+
+	(void)state;
+	for (u32 i = 0; i < 32; i++)
+		store(i, i + 1);
+	evict_all(0, 32);
+	for (u32 i = 0; disk.nr_pending == 0; i++)
+		assert_int_equal(load(i), i + 1);
+	for (u32 i = 0; i < 32; i++)
+		if (pte_present(pte_at(at(i))))
+			assert_int_equal(mm_gup(mm, hva(at(i)), ACC_R, &page[nr++]), 0);
+	assert_true(disk.nr_pending > 0);
+	mm->counter.limit = mm->counter.usage;
+	assert_int_equal(mm_fault(mm, hva(at(50)), ACC_W), 0);
+	while (nr)
+		page_put(page[--nr].page);
+	mm->counter.limit = RES_UNLIMITED;
+	for (u32 i = 0; i < 32; i++)
+		assert_int_equal(load(i), i + 1);
+}
+
 /* Rule 6: who was used through the secondary costs no zap. */
 static void young_pages_cost_no_zap(void **state)
 {
@@ -399,6 +424,7 @@ int main(void)
 		swap_test(limits_change_live),
 		swap_test(without_swap_the_limit_refuses),
 		swap_test(pages_with_references_stay),
+		swap_test(reads_under_way_are_waited_for),
 		swap_test(young_pages_cost_no_zap),
 		swap_test(a_subscriber_may_refuse),
 		swap_test(a_writer_of_mmap_lock_is_left_alone),
