@@ -9,13 +9,7 @@
 #define FIRST_ASCII 32
 #define LAST_ASCII  126
 
-enum {
-	ROW_BOX,
-	ROW_FULL,
-	ROW_SHADE,
-	ROW_ASCII,
-	NR_ROWS = ROW_ASCII + LAST_ASCII - FIRST_ASCII + 1
-};
+enum { ROW_BOX, ROW_FULL, ROW_SHADE, ROW_ASCII, NR_ROWS = ROW_ASCII + LAST_ASCII - FIRST_ASCII + 1 };
 
 static_assert(ARRAY_SIZE(font_data) == NR_ROWS, "tools/mkfont.py and this file count alike");
 
@@ -23,9 +17,5 @@ const u8 *font_glyph(u8 ch)
 {
 	if (ch >= FIRST_ASCII && ch <= LAST_ASCII)
 		return font_data[ROW_ASCII + ch - FIRST_ASCII];
-	if (ch == GLYPH_FULL)
-		return font_data[ROW_FULL];
-	if (ch == GLYPH_SHADE)
-		return font_data[ROW_SHADE];
-	return font_data[ROW_BOX];
+	return font_data[ch == GLYPH_FULL ? ROW_FULL : ch == GLYPH_SHADE ? ROW_SHADE : ROW_BOX];
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Two levels: directories of frames, each made when something is first written there. Writers of
- * different pages do not know of each other: who comes second to an empty place gives its frame
- * back. */
+/* A page is made when something is first written there. Writers of different pages do not know of each
+ * other: who comes second to an empty place gives its frame back. */
 #include "drivers/ramdisk.h"
 
 #include "cpu/memory.h"
@@ -13,55 +12,19 @@
 
 #define MAX_SEGMENTS 32
 
-static_assert(RAMDISK_DIR_PAGES * sizeof(struct page *) == PAGE_SIZE, "a directory is one frame");
-
-static void *frame_virt(const struct page *p)
-{
-	return phys_to_virt(frame_phys(p));
-}
-
-static struct page *zeroed_frame(void)
-{
-	return frame_alloc(FRAME_DMA, FRAME_ZERO | FRAME_RESERVE | FRAME_NOWAIT);
-}
-
-/* dir_get - the directory of page @nr; with @make one is made if there is none. */
-static struct page **dir_get(struct ramdisk *r, u64 nr, bool make)
-{
-	u64 i = nr / RAMDISK_DIR_PAGES;
-	struct page **dir = atomic_load(&r->dirs[i]), *p;
-
-	if (dir || !make)
-		return dir;
-	p = zeroed_frame();
-	if (!p)
-		return NULL;
-	if (!atomic_cas(&r->dirs[i], &dir, (struct page **)frame_virt(p))) {
-		frame_free(p, 0);
-		return dir;
-	}
-	r->dir_frames[i] = p;
-	return frame_virt(p);
-}
-
 /* page_get - page @nr, or NULL if it was never written; with @make: if there is no memory. */
 static void *page_get(struct ramdisk *r, u64 nr, bool make)
 {
-	struct page **dir = dir_get(r, nr, make), **place, *p, *fresh;
+	struct page *p = atomic_load(&r->pages[nr]), *fresh;
 
-	if (!dir)
-		return NULL;
-	place = &dir[nr % RAMDISK_DIR_PAGES];
-	p = atomic_load(place);
-	if (p || !make)
-		return p ? frame_virt(p) : NULL;
-	fresh = zeroed_frame();
-	if (!fresh)
-		return NULL;
-	if (atomic_cas(place, &p, fresh))
-		return frame_virt(fresh);
-	frame_free(fresh, 0);
-	return frame_virt(p);
+	if (!p && make) {
+		fresh = frame_alloc(FRAME_DMA, FRAME_ZERO | FRAME_RESERVE | FRAME_NOWAIT);
+		if (fresh && !atomic_cas(&r->pages[nr], &p, fresh))
+			frame_free(fresh, 0);
+		else
+			p = fresh;
+	}
+	return p ? phys_to_virt(frame_phys(p)) : NULL;
 }
 
 /* copy_segment - between memory and disk from byte @at; it may lie across two of the disk's pages. */
@@ -104,27 +67,21 @@ static int submit(struct blkdev *dev, struct blk_request *rq)
 
 void ramdisk_init(struct ramdisk *r, const char *name, u64 bytes)
 {
-	CHECK(bytes && bytes % PAGE_SIZE == 0 && bytes <= RAMDISK_MAX_BYTES, "RAM disk of %lu bytes",
+	CHECK(bytes && bytes % PAGE_SIZE == 0 && bytes <= RAMDISK_PAGES * PAGE_SIZE, "RAM disk of %lu bytes",
 	      bytes);
 	memset(r, 0, sizeof(*r));
-	r->dev.name = name;
-	r->dev.nr_sectors = bytes / SECTOR_SIZE;
-	r->dev.max_segments = MAX_SEGMENTS;
-	r->dev.max_inflight = 1;
-	r->dev.submit = submit;
+	r->dev = (struct blkdev){
+		.name = name, .nr_sectors = bytes / SECTOR_SIZE, .max_segments = MAX_SEGMENTS,
+		.max_inflight = 1, .submit = submit,
+	};
 }
 
 void ramdisk_free(struct ramdisk *r)
 {
-	for (u32 i = 0; i < RAMDISK_DIRS; i++) {
-		if (!r->dirs[i])
-			continue;
-		for (u32 k = 0; k < RAMDISK_DIR_PAGES; k++)
-			if (r->dirs[i][k])
-				frame_free(r->dirs[i][k], 0);
-		frame_free(r->dir_frames[i], 0);
-		r->dirs[i] = NULL;
-	}
+	for (u32 i = 0; i < RAMDISK_PAGES; i++)
+		if (r->pages[i])
+			frame_free(r->pages[i], 0);
+	memset(r->pages, 0, sizeof(r->pages));
 }
 
 void *ramdisk_page(struct ramdisk *r, u64 offset)

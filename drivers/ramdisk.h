@@ -4,21 +4,17 @@
 #pragma once
 
 #include "lib/blkdev.h"
-#include "lib/types.h"
 
 struct page;
 
-#define RAMDISK_DIRS      64
-#define RAMDISK_DIR_PAGES 512
-#define RAMDISK_MAX_BYTES (RAMDISK_DIRS * RAMDISK_DIR_PAGES * PAGE_SIZE)
+#define RAMDISK_PAGES 4096 /* at most */
 
 struct ramdisk {
 	struct blkdev dev;
-	struct page **dirs[RAMDISK_DIRS]; /* [a] RAMDISK_DIR_PAGES frames each; NULL: all zeros */
-	struct page *dir_frames[RAMDISK_DIRS];
+	struct page *pages[RAMDISK_PAGES]; /* [a] NULL: zeros */
 };
 
-/* ramdisk_init - of @bytes, a multiple of 4096, at most RAMDISK_MAX_BYTES. The caller may make it
+/* ramdisk_init - of @bytes, a multiple of 4096, at most RAMDISK_PAGES pages. The caller may make it
  * known by blkdev_add; then it lives for ever. */
 void ramdisk_init(struct ramdisk *r, const char *name, u64 bytes);
 /* ramdisk_free - give its memory back. => no request under way, not known by blkdev_add */

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "drivers/pci.h"
-#include "lib/types.h"
 
 #define VIRTIO_BLK_MAX 16 /* disks */
 

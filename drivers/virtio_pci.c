@@ -46,34 +46,28 @@ static void write64(volatile u8 *at, u64 value)
 
 /* ---- register blocks ------------------------------------------------------------------------- */
 
+/* block_next - the capability of the first block of @type behind the one at @at; 0: there is none. */
+static u8 block_next(const struct pci_device *d, u8 type, u8 at)
+{
+	do {
+		at = pci_capability(d, CAPABILITY_VENDOR, at);
+	} while (at && pci_read8(d, at + CAP_TYPE) != type);
+	return at;
+}
+
 /* block_map - the first block of @type with room for @least bytes that can be mapped. */
 static volatile u8 *block_map(const struct pci_device *d, u8 type, u32 least, u8 *cap, u32 *bytes)
 {
-	for (u8 at = 0; (at = pci_capability(d, CAPABILITY_VENDOR, at)) != 0;) {
-		u32 length = pci_read32(d, at + CAP_BYTES);
-		u8 bar = pci_read8(d, at + CAP_BAR);
-		volatile u8 *block;
+	volatile u8 *block = NULL;
 
-		if (pci_read8(d, at + CAP_TYPE) != type || length < least)
-			continue;
+	for (*cap = 0; !block && (*cap = block_next(d, type, *cap)) != 0;) {
 		/* No block that we know is larger: notifications of 256 queues. */
-		length = MIN(length, (u32)MIB(4));
-		block = pci_map_bar(d, bar, pci_read32(d, at + CAP_OFFSET), length);
-		if (!block)
-			continue;
-		*cap = at;
-		*bytes = length;
-		return block;
+		*bytes = MIN(pci_read32(d, *cap + CAP_BYTES), (u32)MIB(4));
+		if (*bytes >= least)
+			block = pci_map_bar(d, pci_read8(d, *cap + CAP_BAR),
+					    pci_read32(d, *cap + CAP_OFFSET), *bytes);
 	}
-	return NULL;
-}
-
-static bool has_block(const struct pci_device *d, u8 type)
-{
-	for (u8 at = 0; (at = pci_capability(d, CAPABILITY_VENDOR, at)) != 0;)
-		if (pci_read8(d, at + CAP_TYPE) == type)
-			return true;
-	return false;
+	return block;
 }
 
 int virtio_open(struct virtio_device *v, const struct pci_device *at)
@@ -83,12 +77,12 @@ int virtio_open(struct virtio_device *v, const struct pci_device *at)
 	int err;
 
 	*v = (struct virtio_device){.pci = *at};
-	if (!has_block(at, BLOCK_COMMON))
+	if (!block_next(at, BLOCK_COMMON, 0))
 		return trace(-ENODEV);
 	v->common = block_map(at, BLOCK_COMMON, COMMON_BYTES, &cap, &bytes);
 	v->config = block_map(at, BLOCK_DEVICE, 1, &cap, &v->config_bytes);
 	v->notify = block_map(at, BLOCK_NOTIFY, 2, &cap, &bytes);
-	if (!v->common || !v->notify || !has_block(at, BLOCK_ISR))
+	if (!v->common || !v->notify || !block_next(at, BLOCK_ISR, 0))
 		return trace(-EINVAL);
 	v->notify_bytes = bytes;
 	v->notify_multiplier = pci_read32(at, cap + CAP_NOTIFY_MULTIPLIER);

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "drivers/pci.h"
-#include "lib/types.h"
 
 #define VIRTIO_VENDOR 0x1af4
 

@@ -27,12 +27,7 @@ enum {
 #define LVT_MASKED       (1u << 16)
 #define LVT_TSC_DEADLINE (2u << 17)
 #define DIVIDE_BY_1      0xb
-#define ICR_FIXED        0x0000u
-#define ICR_NMI          0x0400u
-#define ICR_INIT         0x0500u
-#define ICR_STARTUP      0x0600u
 #define ICR_PENDING      (1u << 12)
-#define ICR_ASSERT       (1u << 14)
 
 static volatile u8 *regs; /* [o] NULL in x2APIC mode */
 static bool x2apic;       /* [o] */
@@ -126,7 +121,7 @@ void apic_eoi(void)
 
 /* ---- to other processors --------------------------------------------------------------------- */
 
-static void icr_send(u32 to, u32 command)
+void apic_send(u32 to, u32 command)
 {
 	u64 flags;
 
@@ -141,26 +136,6 @@ static void icr_send(u32 to, u32 command)
 	reg_write(APIC_ICR_HIGH, to << 24);
 	reg_write(APIC_ICR, command);
 	irq_restore(flags);
-}
-
-void apic_ipi(u32 to, u8 vector)
-{
-	icr_send(to, ICR_FIXED | ICR_ASSERT | vector);
-}
-
-void apic_nmi(u32 to)
-{
-	icr_send(to, ICR_NMI | ICR_ASSERT);
-}
-
-void apic_init_ap(u32 to)
-{
-	icr_send(to, ICR_INIT | ICR_ASSERT);
-}
-
-void apic_start_ap(u32 to, u32 page)
-{
-	icr_send(to, ICR_STARTUP | ICR_ASSERT | page >> PAGE_SHIFT);
 }
 
 /* ---- the timer --------------------------------------------------------------------------------- */

@@ -216,18 +216,6 @@ static void collect(const struct reference *refs, struct opinion *out, u32 *n)
 				    refs[i].tsc_ticks * refs[i].hz / refs[i].ticks);
 }
 
-static void sort(struct opinion *o, u32 n)
-{
-	for (u32 i = 1; i < n; i++) {
-		for (u32 j = i; j > 0 && o[j].hz < o[j - 1].hz; j--) {
-			struct opinion swap = o[j];
-
-			o[j] = o[j - 1];
-			o[j - 1] = swap;
-		}
-	}
-}
-
 /* agreed - the first opinion, the best reference's if all is well, with which another agrees; 0: none. */
 static u64 agreed(const struct opinion *o, u32 n)
 {
@@ -238,16 +226,22 @@ static u64 agreed(const struct opinion *o, u32 n)
 	return 0;
 }
 
-static u64 median(struct opinion *o, u32 n)
+/* median - of opinions that all differ. */
+static u64 median(const struct opinion *o, u32 n)
 {
-	if (!n) {
-		printk("clock: no reference runs; 1 GHz is assumed\n");
-		return NS_PER_S;
+	for (u32 i = 0; i < n; i++) {
+		u32 smaller = 0;
+
+		for (u32 j = 0; j < n; j++)
+			smaller += o[j].hz < o[i].hz;
+		if (smaller != n / 2)
+			continue;
+		printk("clock: no two references agree; %lu kHz by %s, of %u\n", o[i].hz / 1000, o[i].name,
+		       n);
+		return o[i].hz;
 	}
-	sort(o, n);
-	printk("clock: no two references agree; %lu kHz by %s, of %u\n", o[n / 2].hz / 1000,
-	       o[n / 2].name, n);
-	return o[n / 2].hz;
+	printk("clock: no reference runs; 1 GHz is assumed\n");
+	return NS_PER_S;
 }
 
 /* find_tsc_hz - measure until two opinions agree, of one reference at two times if need be. */

@@ -6,7 +6,6 @@
 #include "cpu/percpu.h"
 #include "cpu/range.h"
 #include "cpu/trap.h"
-#include "lib/types.h"
 
 /* From linker.ld; see the picture there. Only the addresses mean something. */
 extern const u8 image_start[], text_end[], data_start[], init_start[], init_end[], image_end[];

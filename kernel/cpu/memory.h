@@ -20,7 +20,6 @@
 #pragma once
 
 #include "lib/pt_walk.h"
-#include "lib/types.h"
 
 #define DIRECT_MAP   0xffff800000000000ul
 #define KERNEL_IMAGE 0xffffffff80000000ul

@@ -85,9 +85,14 @@ void preempt_schedule(void);
  * preempt_count() is 0. => interrupts off, EOI sent; returns with interrupts off */
 void preempt_schedule_irq(void);
 
+static inline void preempt_check(void)
+{
+	if (unlikely(need_resched()) && preempt_count() == 0)
+		preempt_schedule();
+}
+
 static inline void preempt_enable(void)
 {
 	preempt_enable_no_resched();
-	if (unlikely(need_resched()) && preempt_count() == 0)
-		preempt_schedule();
+	preempt_check();
 }

@@ -108,11 +108,11 @@ static bool start_one(u32 id, u32 page, struct ap_data *data)
 	data->cpu = (u64)cpu;
 	data->stack = (u64)stack;
 	smp_mb();
-	apic_start_ap(id, page);
+	apic_send(id, APIC_STARTUP | page >> PAGE_SHIFT);
 	if (!answers_within(cpu, SIPI_PAUSE_US)) {
-		apic_start_ap(id, page);
+		apic_send(id, APIC_STARTUP | page >> PAGE_SHIFT);
 		if (!answers_within(cpu, ANSWER_US)) {
-			apic_init_ap(id);
+			apic_send(id, APIC_INIT);
 			clock_spin_us(INIT_PAUSE_US);
 			return false;
 		}
@@ -124,10 +124,6 @@ static bool start_one(u32 id, u32 page, struct ap_data *data)
 	return true;
 }
 
-static void kicked(void)
-{
-}
-
 void smp_boot(const u32 *apic_ids, u32 nr, noreturn_fn void (*entry)(void))
 {
 	u32 me = apic_id(), page = memory_ap_page();
@@ -135,7 +131,6 @@ void smp_boot(const u32 *apic_ids, u32 nr, noreturn_fn void (*entry)(void))
 
 	cpus[0]->apic_id = me;
 	irq_set_handler(VECTOR_CALL, call_serve);
-	irq_set_handler(VECTOR_RESCHED, kicked);
 	if (!nr || (nr == 1 && apic_ids[0] == me))
 		return;
 	if (!page) {
@@ -146,7 +141,7 @@ void smp_boot(const u32 *apic_ids, u32 nr, noreturn_fn void (*entry)(void))
 	data = copy_trampoline(page);
 	for (u32 i = 0; i < nr; i++)
 		if (apic_ids[i] != me)
-			apic_init_ap(apic_ids[i]);
+			apic_send(apic_ids[i], APIC_INIT);
 	clock_spin_us(INIT_PAUSE_US);
 	for (u32 i = 0; i < nr; i++) {
 		if (apic_ids[i] == me)
@@ -177,7 +172,7 @@ void smp_stop_others(void)
 
 	for (u32 i = 0; i < nr_cpus; i++)
 		if (i != me)
-			apic_nmi(cpus[i]->apic_id);
+			apic_send(cpus[i]->apic_id, APIC_NMI);
 	/* So that they say nothing more; one in guest mode without NMI, say, is not waited for long. */
 	for (u32 i = 0; i < nr_cpus; i++)
 		for (u32 polls = 0; i != me && polls < STOP_POLLS; polls++) {

@@ -5,7 +5,6 @@
 #include "cpu/spinlock.h"
 
 #include "cpu/x86.h"
-#include "lib/check.h"
 
 u64 spin_lock_irqsave(struct spinlock *l)
 {
@@ -21,8 +20,7 @@ void spin_unlock_irqrestore(struct spinlock *l, u64 flags)
 	if (!(flags & RFLAGS_IF))
 		return;
 	irq_enable();
-	if (unlikely(need_resched()) && preempt_count() == 0)
-		preempt_schedule();
+	preempt_check();
 }
 
 /* A handler must not come between counting a rank and writing it. */

@@ -12,7 +12,6 @@
 #include "cpu/percpu.h"
 #include "lib/atomic.h"
 #include "lib/check.h"
-#include "lib/types.h"
 
 enum lock_rank {
 	RANK_NONE,
@@ -97,12 +96,8 @@ static inline void spin_unlock_no_resched(struct spinlock *l)
 
 static inline void spin_unlock(struct spinlock *l)
 {
-	if (NEAP_DEBUG) {
-		spin_debug_drop(l);
-		l->holder = 0;
-	}
-	atomic_store(&l->owner, (u16)(l->owner + 1));
-	preempt_enable();
+	spin_unlock_no_resched(l);
+	preempt_check();
 }
 
 /* spin_lock_irqsave - take @l with interrupts off. Return what spin_unlock_irqrestore wants. */

@@ -28,7 +28,6 @@ static struct {
 
 static void (*irq_handlers[256 - FIRST_IRQ])(void); /* [a] */
 static int (*fault_handler)(u64 va, u32 pfec);
-static const struct trap_hooks *hooks;
 
 /* ---- set-up ---------------------------------------------------------------------------------- */
 
@@ -81,16 +80,11 @@ void trap_set_fault_handler(int (*fn)(u64 va, u32 pfec))
 	fault_handler = fn;
 }
 
-void trap_set_hooks(const struct trap_hooks *h)
-{
-	hooks = h;
-}
-
 const char *trap_thread_name(void)
 {
 	const struct thread *t = thread_current();
 
-	return hooks && t ? hooks->thread_name(t) : "none";
+	return t ? thread_name(t) : "none";
 }
 
 /* ---- faults ---------------------------------------------------------------------------------- */
@@ -114,8 +108,8 @@ static bool fault_in(const struct trap_frame *f, u64 va)
 {
 	int err;
 
-	if (va >= LOWER_HALF_END || !fault_handler || !hooks || !thread_current() ||
-	    !hooks->may_fault(thread_current()))
+	if (va >= LOWER_HALF_END || !fault_handler || !thread_current() ||
+	    !thread_may_fault(thread_current()))
 		return false;
 	/* N11. */
 	ASSERT(preempt_count() == 0 && (f->rflags & RFLAGS_IF),

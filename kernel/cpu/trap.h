@@ -14,7 +14,7 @@ struct trap_frame {
 enum {
 	VECTOR_TIMER = 0x40,
 	VECTOR_DEVICE = 0x50, /* .. 0x6f, by irq_alloc */
-	VECTOR_RESCHED = 0xf0,
+	VECTOR_RESCHED = 0xf0, /* no handler: that it comes is all */
 	VECTOR_CALL = 0xf1,
 	VECTOR_SPURIOUS = 0xff,
 };
@@ -35,19 +35,16 @@ int must_check irq_alloc(void (*fn)(void));
 
 /* trap_set_fault_handler - mm's answer to a page fault on a lower-half address. @fn runs with
  * interrupts on and may sleep; returns 0 if the access may be retried.
- * It is asked only for instructions that stand in the exception table, when hooks->may_fault says so;
+ * It is asked only for instructions that stand in the exception table, when thread_may_fault says so;
  * else, or if it fails, the fix-up is taken. Any other page fault is a panic. */
 void trap_set_fault_handler(int (*fn)(u64 va, u32 pfec));
 
 struct thread;
 
-/* What sched tells about threads. All may be called in a panic: no locks, no faults. */
-struct trap_hooks {
-	const char *(*thread_name)(const struct thread *t);
-	/* may_fault - it has an mm, and page faults are not disabled. */
-	bool (*may_fault)(const struct thread *t);
-};
-void trap_set_hooks(const struct trap_hooks *hooks);
+/* What sched tells about threads; implemented there. May be called in a panic: no locks, no faults. */
+const char *thread_name(const struct thread *t);
+/* thread_may_fault - it has an mm, and page faults are not disabled. */
+bool thread_may_fault(const struct thread *t);
 
 /* Exception table: a fault at @fault continues at @fixup, with RAX = -EFAULT and all else as it was.
  * EX_TABLE goes into inline assembly, "1b" and "2f" for instance. */

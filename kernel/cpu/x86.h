@@ -21,14 +21,13 @@ enum {
 	EFER_SVME = 1u << 12, EFER_LMSLE = 1u << 13, EFER_FFXSR = 1u << 14,
 };
 enum {
-	RFLAGS_CF = 1u << 0, RFLAGS_FIXED = 1u << 1, RFLAGS_ZF = 1u << 6, RFLAGS_TF = 1u << 8,
+	RFLAGS_FIXED = 1u << 1, RFLAGS_ZF = 1u << 6, RFLAGS_TF = 1u << 8,
 	RFLAGS_IF = 1u << 9, RFLAGS_DF = 1u << 10, RFLAGS_RF = 1u << 16, RFLAGS_VM = 1u << 17,
 	RFLAGS_AC = 1u << 18,
 };
 
 #define MSR_TSC            0x10u
 #define MSR_APIC_BASE      0x1bu
-#define MSR_FEATURE_CONTROL 0x3au
 #define MSR_SYSENTER_CS    0x174u
 #define MSR_SYSENTER_ESP   0x175u
 #define MSR_SYSENTER_EIP   0x176u
@@ -43,7 +42,6 @@ enum {
 #define MSR_FS_BASE        0xc0000100u
 #define MSR_GS_BASE        0xc0000101u
 #define MSR_KERNEL_GS_BASE 0xc0000102u
-#define MSR_TSC_AUX        0xc0000103u
 #define MSR_VM_CR          0xc0010114u
 #define MSR_VM_HSAVE_PA    0xc0010117u
 

@@ -5,7 +5,6 @@
 #pragma once
 
 #include "lib/list.h"
-#include "lib/types.h"
 
 /* Two bytes that draw bars; a serial sink shows '#' and '.'. */
 enum { GLYPH_FULL = 1, GLYPH_SHADE = 2 };

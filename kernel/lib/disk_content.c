@@ -12,42 +12,24 @@
 
 struct signature {
 	u32 at;
-	u32 bytes;
 	const char *mark;
 	const char *name;
 };
 
 /* tools/neaplib/swapdisk.py has the same list. */
 static const struct signature signatures[] = {
-	{0, 6, "LUKS\xba\xbe", "LUKS"},
-	{0, 4, "XFSB", "XFS"},
-	{0, 4, "QFI\xfb", "qcow2 image"},
-	{0, 4, "KDMV", "VMDK image"},
-	{0, 4, "hsqs", "squashfs"},
-	{3, 8, "NTFS    ", "NTFS"},
-	{3, 8, "EXFAT   ", "exFAT"},
-	{3, 8, "-FVE-FS-", "BitLocker"},
-	{54, 5, "FAT12", "FAT"},
-	{54, 5, "FAT16", "FAT"},
-	{82, 5, "FAT32", "FAT"},
-	{0, 8, "LABELONE", "LVM"},
-	{512, 8, "LABELONE", "LVM"},
-	{1024, 8, "LABELONE", "LVM"},
-	{1536, 8, "LABELONE", "LVM"},
-	{1024, 4, "\x10\x20\xf5\xf2", "F2FS"},
-	{0, 4, "\xfc\x4e\x2b\xa9", "Linux RAID"},
-	{4096, 4, "\xfc\x4e\x2b\xa9", "Linux RAID"},
-	{4086, 10, "SWAPSPACE2", "Linux swap"},
-	{4086, 10, "SWAP-SPACE", "Linux swap"},
-	{4086, 9, "S1SUSPEND", "Linux swap, suspended"},
-	{8182, 10, "SWAPSPACE2", "Linux swap"},
-	{16374, 10, "SWAPSPACE2", "Linux swap"},
-	{65526, 10, "SWAPSPACE2", "Linux swap"},
-	{32768, 4, "JFS1", "JFS"},
-	{32769, 5, "CD001", "ISO 9660"},
-	{65588, 8, "ReIsErFs", "ReiserFS"},
-	{65588, 9, "ReIsEr2Fs", "ReiserFS"},
-	{65600, 8, "_BHRfS_M", "btrfs"},
+	{0, "LUKS\xba\xbe", "LUKS"}, {0, "XFSB", "XFS"}, {0, "QFI\xfb", "qcow2 image"},
+	{0, "KDMV", "VMDK image"}, {0, "hsqs", "squashfs"}, {3, "NTFS    ", "NTFS"},
+	{3, "EXFAT   ", "exFAT"}, {3, "-FVE-FS-", "BitLocker"},
+	{54, "FAT12", "FAT"}, {54, "FAT16", "FAT"}, {82, "FAT32", "FAT"},
+	{0, "LABELONE", "LVM"}, {512, "LABELONE", "LVM"}, {1024, "LABELONE", "LVM"},
+	{1536, "LABELONE", "LVM"}, {1024, "\x10\x20\xf5\xf2", "F2FS"},
+	{0, "\xfc\x4e\x2b\xa9", "Linux RAID"}, {4096, "\xfc\x4e\x2b\xa9", "Linux RAID"},
+	{4086, "SWAPSPACE2", "Linux swap"}, {4086, "SWAP-SPACE", "Linux swap"},
+	{4086, "S1SUSPEND", "Linux swap, suspended"}, {8182, "SWAPSPACE2", "Linux swap"},
+	{16374, "SWAPSPACE2", "Linux swap"}, {65526, "SWAPSPACE2", "Linux swap"},
+	{32768, "JFS1", "JFS"}, {32769, "CD001", "ISO 9660"}, {65588, "ReIsErFs", "ReiserFS"},
+	{65588, "ReIsEr2Fs", "ReiserFS"}, {65600, "_BHRfS_M", "btrfs"},
 };
 
 static bool has(const struct disk_view *v, u32 at, const void *mark, u32 bytes)
@@ -93,7 +75,7 @@ static const char *foreign_name(const struct disk_view *v)
 	const char *name = ext_name(v);
 
 	for (u32 i = 0; !name && i < ARRAY_SIZE(signatures); i++)
-		if (has(v, signatures[i].at, signatures[i].mark, signatures[i].bytes))
+		if (has(v, signatures[i].at, signatures[i].mark, strlen(signatures[i].mark)))
 			name = signatures[i].name;
 	if (!name)
 		name = mbr_name(v);

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "lib/swap_header.h"
-#include "lib/types.h"
 
 enum disk_kind {
 	DISK_UNREADABLE,   /* an I/O error, or too small to hold anything */

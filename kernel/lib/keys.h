@@ -4,7 +4,6 @@
 #pragma once
 
 #include "lib/console.h"
-#include "lib/types.h"
 
 struct key_decoder {
 	u8 state;

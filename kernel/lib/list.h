@@ -47,9 +47,3 @@ static inline void list_del(struct list *n)
 #define list_for_each(it, head, member) \
 	for (it = list_first(head, __typeof__(*it), member); &it->member != (head); \
 	     it = list_first(&it->member, __typeof__(*it), member))
-
-#define list_for_each_safe(it, tmp, head, member) \
-	for (it = list_first(head, __typeof__(*it), member), \
-	    tmp = list_first(&it->member, __typeof__(*it), member); \
-	     &it->member != (head); \
-	     it = tmp, tmp = list_first(&it->member, __typeof__(*it), member))

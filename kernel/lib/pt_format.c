@@ -109,18 +109,13 @@ static u64 guest64_reserved(u64 entry, int level, unsigned int phys_bits, bool n
 
 /* ---- the formats ---------------------------------------------------------------------------- */
 
-#define LEAVES_2M (1 << 1 | 1 << 2)
-#define LEAVES_1G (LEAVES_2M | 1 << 3)
-
 /* Table entries allow everything, so that the leaf decides, and are born accessed, which saves the
  * processor a locked write at first use. */
 #define X86_TABLE (X86_P | X86_RW | X86_US | X86_A)
 #define EPT_TABLE (EPT_R | EPT_W | EPT_X | EPT_A)
 
 /* What formats have in common: a geometry each, and one set of bits but for EPT. */
-#define FOUR_LEVELS \
-	.levels = 4, .entry_bytes = 8, .shift = {0, 12, 21, 30, 39}, .bits = {0, 9, 9, 9, 9}, \
-	.leaf_levels = LEAVES_1G, .addr = ADDR64
+#define FOUR_LEVELS .levels = 4, .entry_bytes = 8, .addr = ADDR64
 #define X86_BITS \
 	.present = X86_P, .leaf = X86_PS, .accessed = X86_A, .dirty = X86_D, .table_bits = X86_TABLE, \
 	.rights = x86_rights
@@ -141,14 +136,12 @@ const struct pt_format pt_format_ept = {
 };
 
 const struct pt_format pt_format_guest32 = {
-	.name = "32-bit", .levels = 2, .entry_bytes = 4, .shift = {0, 12, 22}, .bits = {0, 10, 10},
-	.leaf_levels = LEAVES_2M, .addr = ADDR32, X86_BITS,
+	.name = "32-bit", .levels = 2, .entry_bytes = 4, .addr = ADDR32, X86_BITS,
 	.leaf_bits = guest32_leaf_bits, .reserved = guest32_reserved,
 };
 
 const struct pt_format pt_format_guest_pae = {
-	.name = "PAE", .levels = 3, .entry_bytes = 8, .shift = {0, 12, 21, 30}, .bits = {0, 9, 9, 2},
-	.leaf_levels = LEAVES_2M, .addr = ADDR64, X86_BITS,
+	.name = "PAE", .levels = 3, .entry_bytes = 8, .addr = ADDR64, X86_BITS,
 	.leaf_bits = x86_leaf_bits, .reserved = pae_reserved,
 };
 

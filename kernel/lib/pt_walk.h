@@ -35,12 +35,9 @@ enum { ACC_R = 1, ACC_W = 2, ACC_X = 4, ACC_U = 8 };
 struct pt_format {
 	const char *name;
 	u8 levels;                   /* 2, 3 or 4 */
-	u8 entry_bytes;              /* 8, or 4 for 32-bit guests */
-	u8 shift[PT_MAX_LEVELS + 1]; /* [level]: lowest bit of that level's index in the address */
-	u8 bits[PT_MAX_LEVELS + 1];  /* [level]: width of the index */
+	u8 entry_bytes;              /* 8, or 4 for 32-bit guests; the walker knows the indices' widths */
 	u64 present;                 /* an entry with none of these bits is not present */
 	u64 leaf;                    /* at level > 1: this bit says leaf */
-	u8 leaf_levels;              /* bit L set: a leaf may stand at level L */
 	u64 addr;                    /* the physical address in an entry that names a table or 4 KiB leaf */
 	u64 accessed, dirty;         /* 0 where the format has none */
 	u64 table_bits;              /* what an entry that names a table carries beside the address */

@@ -194,7 +194,9 @@ void mm_exit(struct mm *mm)
 		if (reclaim_drain(mm))
 			continue;
 		wait_event(&exit_waiters, !mm_guest_frames(mm) || lru_pages(&mm->lru));
-		thread_yield(); /* somebody may have the page that is left, for a moment */
+		/* Somebody may have the page that is left, for a moment, or the disk. */
+		if (!swap_wait_read())
+			thread_yield();
 	}
 	atomic_sub(&nr_exiting, 1);
 	mm_put(mm);

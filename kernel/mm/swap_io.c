@@ -31,6 +31,7 @@ static struct spinlock io_lock = SPINLOCK_INIT(RANK_SWAP_IO);
 static struct list free_list = LIST_INIT(free_list);   /* under io_lock */
 static struct list ended_list = LIST_INIT(ended_list); /* under io_lock */
 static u32 nr_writes; /* under io_lock: writes in flight, or ended and not harvested */
+static u32 nr_put;    /* [a] requests that are free again; wraps */
 static u32 nr_unended; /* [a] pages of those in flight */
 static u32 nr_reads, nr_reads_ended; /* [a] requests in flight; those that were, wraps */
 struct wait_queue swap_ended;
@@ -102,6 +103,7 @@ static void io_put(struct swap_io *io)
 	nr_writes -= io->rq.op == BLK_WRITE;
 	list_add(&free_list, &io->link);
 	spin_unlock_irqrestore(&io_lock, flags);
+	atomic_add(&nr_put, 1);
 	wait_wake_all(&swap_ended);
 }
 
@@ -282,13 +284,16 @@ u64 swap_harvest(void)
 	return freed;
 }
 
+/* What somebody else is just harvesting is waited for as well: its frames are about to be free. */
 bool swap_wait_write(void)
 {
+	u32 put = atomic_load(&nr_put);
+
 	if (swap_has_harvest())
 		return true;
-	if (swap_pages_in_flight() == 0)
-		return swap_has_harvest();
-	wait_event(&swap_ended, swap_has_harvest() || swap_pages_in_flight() == 0);
+	if (atomic_load(&nr_writes) == 0)
+		return false;
+	wait_event(&swap_ended, swap_has_harvest() || atomic_load(&nr_put) != put);
 	return true;
 }
 

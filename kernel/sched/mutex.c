@@ -47,10 +47,9 @@ static noinline int mutex_lock_slow(struct mutex *m, bool killable)
 		wait_prepare(&m->queue, &w);
 		if (atomic_xchg(&m->state, MUTEX_CONTENDED) == MUTEX_FREE)
 			break;
-		if (killable && thread_killed()) {
-			err = -EINTR;
+		err = killable && thread_killed() ? -EINTR : 0;
+		if (err)
 			break;
-		}
 		wait_sleep();
 		wait_finish(&m->queue, &w);
 	}
@@ -61,24 +60,25 @@ static noinline int mutex_lock_slow(struct mutex *m, bool killable)
 	return err;
 }
 
-void mutex_lock(struct mutex *m)
-{
-	assert_may_sleep();
-	if (likely(mutex_trylock(m)))
-		return;
-	(void)mutex_lock_slow(m, false);
-	mutex_set_holder(m);
-}
-
-int mutex_lock_killable(struct mutex *m)
+static always_inline int lock(struct mutex *m, bool killable)
 {
 	assert_may_sleep();
 	if (likely(mutex_trylock(m)))
 		return 0;
-	int err = mutex_lock_slow(m, true);
+	int err = mutex_lock_slow(m, killable);
 	if (!err)
 		mutex_set_holder(m);
 	return err;
+}
+
+void mutex_lock(struct mutex *m)
+{
+	(void)lock(m, false);
+}
+
+int mutex_lock_killable(struct mutex *m)
+{
+	return lock(m, true);
 }
 
 void mutex_unlock(struct mutex *m)

@@ -7,7 +7,6 @@
  * RANK_WAIT; not from interrupts. Who locks unlocks; a reader is not known by name. */
 #pragma once
 
-#include "lib/types.h"
 #include "sched/wait.h"
 
 struct mutex {

@@ -229,17 +229,16 @@ void thread_wake(struct thread *t)
 	u64 flags = irq_save();
 	struct runqueue *rq = runqueue_lock_of(t);
 
-	if (t->state != THREAD_SLEEPING) {
-		runqueue_unlock(rq);
-	} else {
+	bool sleeps = t->state == THREAD_SLEEPING;
+
+	if (sleeps)
 		t->state = THREAD_RUNNABLE;
-		if (t->on_cpu) { /* it has not left yet, and will see that it need not */
-			runqueue_unlock(rq);
-		} else {
-			if ((s64)(clock_ns() - t->since_ns) >= (s64)SLICE_NS)
-				t->slice_ns = SLICE_NS;
-			runqueue_place(rq, t, true);
-		}
+	if (sleeps && !t->on_cpu) {
+		if ((s64)(clock_ns() - t->since_ns) >= (s64)SLICE_NS)
+			t->slice_ns = SLICE_NS;
+		runqueue_place(rq, t, true);
+	} else { /* if it has not left yet, it will see that it need not */
+		runqueue_unlock(rq);
 	}
 	irq_restore(flags);
 	sched_check();
@@ -317,12 +316,11 @@ static struct thread *runqueue_pick_locked(struct runqueue *rq, struct thread *p
  * on_cpu; the lock hides that until it is not. */
 static void runqueue_put_back_locked(struct runqueue *rq, struct thread *prev)
 {
-	if (prev->slice_ns > 0) {
+	if (prev->slice_ns > 0)
 		list_add(&rq->ready, &prev->run);
-	} else {
-		prev->slice_ns = SLICE_NS;
+	else
 		list_add_tail(&rq->ready, &prev->run);
-	}
+	prev->slice_ns = prev->slice_ns ?: SLICE_NS;
 	WRITE_ONCE(rq->nr, rq->nr + 1);
 	smp_mb();
 	idle_cpu_kick(atomic_load_relaxed(&prev->affinity) & ~cpu_bit(cpu_id()));
@@ -425,11 +423,8 @@ void thread_yield(void)
 
 void preempt_schedule(void)
 {
-	if (preempt_count() != 0 || !irq_enabled())
-		return;
-	do {
-		sched_leave(LEAVE_PREEMPTED);
-	} while (need_resched());
+	if (preempt_count() == 0 && irq_enabled())
+		preempt_schedule_irq();
 }
 
 void preempt_schedule_irq(void)

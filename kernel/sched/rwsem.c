@@ -177,23 +177,26 @@ static inline bool rwsem_write_trylock(struct rwsem *s)
 	return atomic_cas(&s->state, &was, RWSEM_WRITER);
 }
 
-void rwsem_write_lock(struct rwsem *s)
+static always_inline int write_lock(struct rwsem *s, bool killable)
 {
+	int err = 0;
+
 	assert_may_sleep();
 	if (unlikely(!rwsem_write_trylock(s)))
-		(void)rwsem_lock_slow(s, true, false);
-	rwsem_set_writer(s, thread_current());
+		err = rwsem_lock_slow(s, true, killable);
+	if (!err)
+		rwsem_set_writer(s, thread_current());
+	return err;
+}
+
+void rwsem_write_lock(struct rwsem *s)
+{
+	(void)write_lock(s, false);
 }
 
 int rwsem_write_lock_killable(struct rwsem *s)
 {
-	assert_may_sleep();
-	int err = 0;
-	if (unlikely(!rwsem_write_trylock(s)))
-		err = rwsem_lock_slow(s, true, true);
-	if (!err)
-		rwsem_set_writer(s, thread_current());
-	return err;
+	return write_lock(s, true);
 }
 
 void rwsem_write_unlock(struct rwsem *s)

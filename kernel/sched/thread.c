@@ -33,13 +33,11 @@ static struct thread idle_threads[MAX_CPUS];
 
 /* ---- beginning ------------------------------------------------------------------------------ */
 
-static void thread_name(struct thread *t, const char *name)
+/* thread_add - what is left to do for a new *@t: its name and places. */
+static void thread_add(struct thread *t, const char *name)
 {
+	list_init(&t->run);
 	(void)str_copy(t->name, name, sizeof(t->name));
-}
-
-static void thread_list_add(struct thread *t)
-{
 	spin_lock(&threads_lock);
 	list_add_tail(&threads, &t->all);
 	spin_unlock(&threads_lock);
@@ -85,19 +83,11 @@ int thread_create(struct thread *t, const char *name, void (*fn)(void *arg), voi
 		return trace(-ENOMEM);
 
 	*t = (struct thread){
-		.rsp = thread_stack_prepare(stack_top),
-		.stack_top = stack_top,
-		.state = THREAD_NEW,
-		.cpu = cpu_id(),
-		.affinity = ~0ull,
-		.ops = ops,
-		.fn = fn,
-		.arg = arg,
-		.slice_ns = SLICE_NS,
+		.rsp = thread_stack_prepare(stack_top), .stack_top = stack_top,
+		.state = THREAD_NEW, .cpu = cpu_id(), .affinity = ~0ull, .slice_ns = SLICE_NS,
+		.ops = ops, .fn = fn, .arg = arg,
 	};
-	list_init(&t->run);
-	thread_name(t, name);
-	thread_list_add(t);
+	thread_add(t, name);
 	return 0;
 }
 
@@ -105,17 +95,11 @@ int thread_create(struct thread *t, const char *name, void (*fn)(void *arg), voi
 static void thread_adopt(struct thread *t, const char *name)
 {
 	*t = (struct thread){
-		.state = THREAD_RUNNABLE,
-		.on_cpu = true,
-		.cpu = cpu_id(),
-		.affinity = ~0ull,
-		.since_ns = clock_ns(),
-		.slice_ns = SLICE_NS,
+		.state = THREAD_RUNNABLE, .on_cpu = true, .cpu = cpu_id(), .affinity = ~0ull,
+		.since_ns = clock_ns(), .slice_ns = SLICE_NS,
 	};
-	list_init(&t->run);
-	thread_name(t, name);
 	this_cpu()->current = t;
-	thread_list_add(t);
+	thread_add(t, name);
 }
 
 /* ---- end ------------------------------------------------------------------------------------ */
@@ -215,26 +199,20 @@ void sched_for_each(void (*fn)(struct thread *t, void *ctx), void *ctx)
 
 /* ---- what traps ask of threads -------------------------------------------------------------- */
 
-static const char *hook_thread_name(const struct thread *t)
+const char *thread_name(const struct thread *t)
 {
 	return t->name;
 }
 
-static bool hook_may_fault(const struct thread *t)
+bool thread_may_fault(const struct thread *t)
 {
 	return t->mm && t->pagefault_disabled == 0;
 }
 
-static const struct trap_hooks trap_hooks = {
-	.thread_name = hook_thread_name,
-	.may_fault = hook_may_fault,
-};
-
 /* ---- boot and idle -------------------------------------------------------------------------- */
 
-noreturn_fn static void idle_main(void *arg)
+noreturn_fn static void idle_main(unused void *arg)
 {
-	(void)arg;
 	for (;;)
 		runqueue_idle();
 }
@@ -252,7 +230,6 @@ void sched_init(void)
 	for (u32 i = 0; i < MAX_CPUS; i++)
 		runqueue_init(i);
 	timer_init();
-	trap_set_hooks(&trap_hooks);
 	thread_adopt(&boot_thread, "boot");
 
 	/* The boot CPU's idle thread begins when thread "boot" first sleeps; it is never queued. */

@@ -17,7 +17,6 @@
 #include "cpu/smp.h"
 #include "lib/atomic.h"
 #include "lib/list.h"
-#include "lib/types.h"
 
 #define SLICE_NS (10 * 1000 * 1000ull)
 

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "lib/list.h"
-#include "lib/types.h"
 
 /* [t] the timer queue's lock of ->cpu */
 struct timer {

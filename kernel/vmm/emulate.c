@@ -258,8 +258,8 @@ void emulate_string_io(struct vcpu *v)
 	v->exit.insn_bytes = in.length;
 
 	for (int i = 0; i < STRING_BATCH; i++) {
-		u64 left = masked(v->regs[REG_RCX], s.addr_bytes);
-		if (s.rep && left == 0) {
+		u64 left = s.rep ? masked(v->regs[REG_RCX], s.addr_bytes) : i == 0;
+		if (left == 0) {
 			vcpu_skip(v);
 			return;
 		}
@@ -270,11 +270,8 @@ void emulate_string_io(struct vcpu *v)
 			vm_out_of_memory(v->vm);
 		if (err)
 			return;
-		if (!s.rep) {
-			vcpu_skip(v);
-			return;
-		}
-		vcpu_set_reg(v, REG_RCX, left - 1, s.addr_bytes == 2 ? 2 : 8);
+		if (s.rep)
+			vcpu_set_reg(v, REG_RCX, left - 1, s.addr_bytes == 2 ? 2 : 8);
 	}
 	/* Not done: rip still stands on it, and it goes on after the next entry. */
 }

@@ -5,7 +5,6 @@
  * => all: v's thread (its mm is in CR3), no spinlock, interrupts on; may sleep (N11). */
 #pragma once
 
-#include "lib/types.h"
 #include "vmm/vcpu.h"
 
 /* guest_read, guest_write - Return 0; -EFAULT if part of it is not memory; -ENOMEM, -EINTR as mm_fault. */

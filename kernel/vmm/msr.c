@@ -11,15 +11,10 @@
 
 struct msr_entry {
 	u32 msr;
-	int (*read)(struct vcpu *v, u32 msr, u64 *value);
+	int (*read)(struct vcpu *v, u32 msr, u64 *value); /* NULL: gives ->constant */
 	int (*write)(struct vcpu *v, u32 msr, u64 value); /* NULL: #GP */
+	u64 constant;
 };
-
-static int read_zero(unused struct vcpu *v, unused u32 msr, u64 *value)
-{
-	*value = 0;
-	return 0;
-}
 
 static int write_ignored(unused struct vcpu *v, unused u32 msr, unused u64 value)
 {
@@ -90,30 +85,23 @@ static int apic_base_write(struct vcpu *v, unused u32 msr, u64 value)
 	return lapic_set_base(v->lapic, value);
 }
 
-/* MTRRs: none variable, none fixed, default write-back: guests look, and we have nothing to tell. */
-static int mtrr_default_read(unused struct vcpu *v, unused u32 msr, u64 *value)
-{
-	*value = 0x806; /* enabled, write-back */
-	return 0;
-}
-
 static const struct msr_entry table[] = {
-	{MSR_TSC, tsc_read, tsc_write},
-	{MSR_APIC_BASE, apic_base_read, apic_base_write},
-	{0x8b, read_zero, write_ignored},   /* microcode revision */
-	{0xfe, read_zero, NULL},            /* MTRRCAP: no MTRR at all */
-	{0x179, read_zero, NULL},           /* MCG_CAP: no bank */
-	{0x17a, read_zero, write_ignored},  /* MCG_STATUS */
-	{0x1a0, read_zero, write_ignored},  /* MISC_ENABLE */
-	{0x1d9, read_zero, write_ignored},  /* DEBUGCTL */
-	{MSR_PAT, hvm_read, pat_write},
-	{0x2ff, mtrr_default_read, write_ignored},
-	{MSR_EFER, efer_read, efer_write},
-	{0xc0010010, read_zero, write_ignored}, /* SYSCFG */
-	{0xc0010015, read_zero, write_ignored}, /* HWCR */
-	{0xc001001f, read_zero, write_ignored}, /* NB_CFG */
-	{0xc0010114, read_zero, NULL},          /* VM_CR: this processor has no SVM */
-	{0xc0011029, read_zero, write_ignored}, /* DE_CFG */
+	{MSR_TSC, tsc_read, tsc_write, 0},
+	{MSR_APIC_BASE, apic_base_read, apic_base_write, 0},
+	{0x8b, NULL, write_ignored, 0},       /* microcode revision */
+	{0xfe, NULL, NULL, 0},                /* MTRRCAP: no MTRR at all, fixed or variable */
+	{0x179, NULL, NULL, 0},               /* MCG_CAP: no bank */
+	{0x17a, NULL, write_ignored, 0},      /* MCG_STATUS */
+	{0x1a0, NULL, write_ignored, 0},      /* MISC_ENABLE */
+	{0x1d9, NULL, write_ignored, 0},      /* DEBUGCTL */
+	{MSR_PAT, hvm_read, pat_write, 0},
+	{0x2ff, NULL, write_ignored, 0x806},  /* MTRR default: enabled, write-back */
+	{MSR_EFER, efer_read, efer_write, 0},
+	{0xc0010010, NULL, write_ignored, 0}, /* SYSCFG */
+	{0xc0010015, NULL, write_ignored, 0}, /* HWCR */
+	{0xc001001f, NULL, write_ignored, 0}, /* NB_CFG */
+	{0xc0010114, NULL, NULL, 0},          /* VM_CR: this processor has no SVM */
+	{0xc0011029, NULL, write_ignored, 0}, /* DE_CFG */
 };
 
 static const struct msr_entry *msr_find(u32 msr)
@@ -128,10 +116,10 @@ int msr_read(struct vcpu *v, u32 msr, u64 *value)
 {
 	const struct msr_entry *e = msr_find(msr);
 
-	if (e)
+	if (e && e->read)
 		return e->read(v, msr, value);
-	*value = 0;
-	return v->vm->config.msr_ignore ? 0 : -EINVAL;
+	*value = e ? e->constant : 0;
+	return e || v->vm->config.msr_ignore ? 0 : -EINVAL;
 }
 
 int msr_write(struct vcpu *v, u32 msr, u64 value)

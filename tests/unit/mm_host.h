@@ -57,7 +57,8 @@ void mm_host_check_tlbs(struct mm *mm);
 
 /* Called by who would sleep: true if something happened that he may have waited for. May be NULL. */
 extern bool (*mm_host_pass_time)(void);
-/* [a] how often each CPU has slept: so that a race hook can wait until another thread does. */
+/* [a] how often each CPU has slept in vain: so that a race hook can wait until another thread waits for who
+ * runs the hook, rather than for a disk. */
 extern u32 mm_host_sleeps[MM_HOST_CPUS];
 
 /* The kernel's own thread: what reclaim_init makes. */

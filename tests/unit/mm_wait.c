@@ -25,6 +25,8 @@ static void let_time_pass(const char *what)
 	if (!passed && !mm_host_threads)
 		panic("%s: would wait for ever", what);
 	if (!passed)
+		atomic_add(&mm_host_sleeps[cpu_id()], 1);
+	if (!passed)
 		nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
 }
 
@@ -43,7 +45,6 @@ void wait_prepare(unused struct wait_queue *q, unused struct waiter *w)
 void wait_sleep(void)
 {
 	yields = 0;
-	atomic_add(&mm_host_sleeps[cpu_id()], 1);
 	if (mm_host_daemon.thread == thread_current() && atomic_load(&mm_host_daemon.stop))
 		longjmp(mm_host_daemon.end, 1);
 	let_time_pass("wait_sleep");

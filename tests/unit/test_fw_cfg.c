@@ -14,7 +14,6 @@ static int setup(void **state)
 {
 	vmm_host_setup(state);
 	host_vm->config.mem_bytes = 0x123456789000;
-	fw_cfg_init(&fw_cfg);
 	fw_cfg_attach(&fw_cfg, host_vm);
 	return 0;
 }

@@ -236,7 +236,7 @@ static void exit_port(unused void **state)
 {
 	struct vcpu *v = host_vcpu(0);
 
-	exit_port_attach(host_vm);
+	simple_ports_attach(host_vm);
 	assert_int_equal(io_port_read(v, 0xf4, 1), 0xff);
 	io_port_write(v, 0xf4, 1, 0xffffff07);
 	assert_int_equal(host_record.code, 7);
@@ -269,7 +269,7 @@ static void reset_ports(unused void **state)
 {
 	struct vcpu *v = host_vcpu(0);
 
-	reset_ports_attach(host_vm);
+	simple_ports_attach(host_vm);
 	assert_int_equal(io_port_read(v, 0x64, 1) & 1, 0); /* or some guests drain it for ever */
 	assert_int_equal(io_port_read(v, 0x60, 1), 0xff);
 	io_port_write(v, 0x64, 1, 0xd1);

@@ -59,23 +59,6 @@ static void delete_twice_is_harmless(void **state)
 	check(&head, NULL, 0);
 }
 
-static void delete_while_walking(void **state)
-{
-	struct list head = LIST_INIT(head);
-	struct item items[10], *it, *tmp;
-
-	(void)state;
-	for (int i = 0; i < 10; i++) {
-		items[i].value = i;
-		list_add_tail(&head, &items[i].link);
-	}
-	list_for_each_safe(it, tmp, &head, link) {
-		if (it->value % 3)
-			list_del(&it->link);
-	}
-	check(&head, (int[]){0, 3, 6, 9}, 4);
-}
-
 static void random_steps_match_an_array(void **state)
 {
 	struct rng rng = rng_seeded(1);
@@ -112,7 +95,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(add_at_both_ends),
 		cmocka_unit_test(delete_twice_is_harmless),
-		cmocka_unit_test(delete_while_walking),
 		cmocka_unit_test(random_steps_match_an_array),
 	};
 

@@ -132,8 +132,8 @@ static void no_memory_is_an_error(void **state)
 	(void)state;
 	host_fail_every(1);
 	assert_int_equal(transfer(BLK_WRITE, 0, 1, 4096, 0), -EIO);
-	host_fail_nth(2); /* the directory comes, the page does not */
-	assert_int_equal(transfer(BLK_WRITE, 0, 1, 4096, 0), -EIO);
+	host_fail_nth(2); /* the first page comes, the second does not */
+	assert_int_equal(transfer(BLK_WRITE, 0, 2, 4096, 0), -EIO);
 	host_fail_nth(0);
 	assert_int_equal(transfer(BLK_WRITE, 0, 1, 4096, 0), 0);
 	assert_int_equal(ram.dev.errors, 2);

@@ -24,7 +24,6 @@ static u8 in(u32 reg)
 static int setup(void **state)
 {
 	vmm_host_setup(state);
-	uart_init(&uart, "guest");
 	uart_attach(&uart, host_vm, COM1);
 	return 0;
 }

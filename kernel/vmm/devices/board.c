@@ -29,13 +29,9 @@ int board_create(struct vm *vm)
 	if (!b)
 		return trace(-ENOMEM);
 	vm->board = b;
-	uart_init(&b->com1, vm->config.name);
 	uart_attach(&b->com1, vm, 0x3f8);
-	fw_cfg_init(&b->fw_cfg);
 	fw_cfg_attach(&b->fw_cfg, vm);
-	exit_port_attach(vm);
-	reset_ports_attach(vm);
-	port80_attach(vm);
+	simple_ports_attach(vm);
 	if (vm->config.testdev)
 		test_latch_attach(&b->latch, vm);
 	if (vm->config.apic)

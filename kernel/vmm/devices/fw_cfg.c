@@ -57,13 +57,9 @@ static void fw_cfg_write(struct vcpu *v, void *dev, u64 offset, unsigned int byt
 
 static const struct io_ops fw_cfg_io = {"fw_cfg", fw_cfg_read, fw_cfg_write};
 
-void fw_cfg_init(struct fw_cfg *f)
+void fw_cfg_attach(struct fw_cfg *f, struct vm *vm)
 {
 	*f = (struct fw_cfg){0};
 	spin_init(&f->lock, RANK_DEVICE);
-}
-
-void fw_cfg_attach(struct fw_cfg *f, struct vm *vm)
-{
 	io_add_ports(&vm->io, 0x510, 2, &fw_cfg_io, f);
 }

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "cpu/spinlock.h"
-#include "lib/types.h"
 
 struct vm;
 
@@ -16,5 +15,5 @@ struct fw_cfg {
 	u32 item_bytes;
 };
 
-void fw_cfg_init(struct fw_cfg *f);
+/* fw_cfg_attach - reset *@f and put it on @vm's bus. */
 void fw_cfg_attach(struct fw_cfg *f, struct vm *vm);

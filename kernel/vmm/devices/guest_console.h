@@ -5,7 +5,6 @@
 #pragma once
 
 #include "cpu/spinlock.h"
-#include "lib/types.h"
 #include "sched/timer.h"
 
 struct guest_console {

@@ -14,16 +14,6 @@ static void exit_write(struct vcpu *v, unused void *dev, unused u64 offset,
 static const struct io_ops exit_io = {"exit port", NULL, exit_write};
 static const struct io_ops port80_io = {"port 80", NULL, NULL};
 
-void exit_port_attach(struct vm *vm)
-{
-	io_add_ports(&vm->io, 0xf4, 4, &exit_io, NULL);
-}
-
-void port80_attach(struct vm *vm)
-{
-	io_add_ports(&vm->io, 0x80, 1, &port80_io, NULL);
-}
-
 static u64 latch_read(unused struct vcpu *v, void *dev, u64 offset, unused unsigned int bytes)
 {
 	struct test_latch *t = dev;
@@ -93,8 +83,10 @@ static const struct io_ops kbd_io = {"i8042", kbd_status_read, kbd_command_write
 static const struct io_ops port92_io = {"port 92", port92_read, port92_write};
 static const struct io_ops cf9_io = {"reset control", cf9_read, cf9_write};
 
-void reset_ports_attach(struct vm *vm)
+void simple_ports_attach(struct vm *vm)
 {
+	io_add_ports(&vm->io, 0xf4, 4, &exit_io, NULL);
+	io_add_ports(&vm->io, 0x80, 1, &port80_io, NULL);
 	io_add_ports(&vm->io, 0x64, 1, &kbd_io, NULL);
 	io_add_ports(&vm->io, 0x92, 1, &port92_io, NULL);
 	io_add_ports(&vm->io, 0xcf8, 4, &cf9_io, NULL);

@@ -90,14 +90,10 @@ static void uart_write(unused struct vcpu *v, void *dev, u64 offset, unsigned in
 
 static const struct io_ops uart_io = {"16550A", uart_read, uart_write};
 
-void uart_init(struct uart *u, const char *name)
+void uart_attach(struct uart *u, struct vm *vm, u16 port)
 {
 	*u = (struct uart){.divisor = 12};
 	spin_init(&u->lock, RANK_DEVICE);
-	guest_console_init(&u->console, name);
-}
-
-void uart_attach(struct uart *u, struct vm *vm, u16 port)
-{
+	guest_console_init(&u->console, vm->config.name);
 	io_add_ports(&vm->io, port, 8, &uart_io, u);
 }

@@ -2,7 +2,6 @@
 /* A 16550A serial port, enough for drivers that poll: registers, FIFO bits, loopback. */
 #pragma once
 
-#include "lib/types.h"
 #include "vmm/devices/guest_console.h"
 
 struct vm;
@@ -16,5 +15,5 @@ struct uart {
 	u8 rx;
 };
 
-void uart_init(struct uart *u, const char *name);
+/* uart_attach - reset *@u and put it on @vm's bus. */
 void uart_attach(struct uart *u, struct vm *vm, u16 port);

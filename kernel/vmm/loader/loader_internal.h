@@ -3,7 +3,6 @@
  * finds places for all that it adds, and only then writes. */
 #pragma once
 
-#include "lib/types.h"
 #include "vmm/loader/elf.h"
 #include "vmm/loader/loader.h"
 #include "vmm/loader/place.h"
