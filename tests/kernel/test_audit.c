@@ -226,12 +226,13 @@ static const struct corruption {
 	void (*set)(bool on);
 } corruptions[] = {
 	{"a lost rmap", "lost_rmap mapcount", rmap_lost},
-	{"an rmap without PTE", "extra_rmap", rmap_left},
+	{"an rmap without PTE", "charge extra_rmap", rmap_left},
 	{"an rmap of no mm", "lost_rmap extra_rmap", rmap_of_nobody},
 	{"refcount + 1", "refcount", reference_kept},
 	{"refcount - 1", "freed_frame_mapped refcount", reference_dropped},
 	{"mapcount + 1", "mapcount", mapping_counted_twice},
-	{"a mapped frame that is free", "freed_frame_mapped frame_owner", frame_freed},
+	{"a mapped frame that is free", "freed_frame_mapped charge lru_count frame_owner",
+	 frame_freed},
 	{"a frame of the kernel's mapped", "foreign_frame_mapped extra_rmap", frame_of_the_kernel},
 	{"a writable zero page", "zero_page_writable", zero_page_writable},
 	{"a zero page without its mark", "zero_page_mark", zero_page_unmarked},

@@ -12,6 +12,7 @@
 #include "mm/disk.h"
 #include "mm/frame.h"
 #include "mm/page.h"
+#include "mm/swap.h"
 #include "sched/thread.h"
 #include "sched/wait.h"
 #include "tests/kernel/kernel_test.h"
@@ -395,6 +396,7 @@ static void test_disk(void)
 		report_skip("random requests", "no disk carries a Neap swap area");
 		return;
 	}
+	report(swap_off(dev) == 0, "%s: swap lets go of it", dev->name); /* boot took it */
 	err = disk_open_swap(dev, &area);
 	report(err == 0, "%s: its swap area is opened", dev->name);
 	if (err)
