@@ -50,6 +50,7 @@ struct batch {
 	bool young[BATCH];
 	u64 flush_start, flush_end; /* what the processors may have cached of it */
 	bool unmapped;           /* a subscriber owes a flush */
+	bool locked_out;         /* mmap_lock was not to be had */
 	bool blind;              /* youth saves nobody */
 };
 
@@ -468,6 +469,7 @@ static u32 batch_run(struct batch *b)
 	if (!rwsem_read_trylock(&b->mm->mmap_lock)) {
 		while (b->nr)
 			page_settle(b->page[--b->nr], false);
+		b->locked_out = true;
 		thread_yield(); /* who has it may need this CPU */
 		return 0;
 	}
@@ -489,8 +491,10 @@ static u32 shrink(struct mm *mm, bool blind, u32 *looked)
 {
 	struct batch b = {.mm = mm, .flush_start = ~0ull, .blind = blind};
 
-	*looked = isolate(&b, BATCH);
-	return b.nr ? batch_run(&b) : 0;
+	u32 nr = isolate(&b, BATCH), gone = b.nr ? batch_run(&b) : 0;
+
+	*looked = b.locked_out ? 0 : nr; /* then it was no look */
+	return gone;
 }
 
 int mm_evict(struct mm *mm, hva_t at)

@@ -155,8 +155,8 @@ static int mm_bring_back(struct mm *mm, struct swap_area *a)
 			break;
 		err = mm_fault(mm, hva(s.found), ACC_R);
 		at = s.found;
-		if (err == -EFAULT)
-			err = 0; /* its region has just gone */
+		if (err == -EFAULT || (err && READ_ONCE(mm->dead)))
+			err = 0; /* its region has just gone, or is about to */
 		if (thread_killed())
 			err = trace(-EINTR);
 	}
