@@ -65,7 +65,7 @@ def full(task):
         path = disks.make("small", 8 * MIB)
         with Terminal(task, guests, smp=task.settings.cpus(2), ram="32M",
                       swap=path) as terminal:
-            match = terminal.expect(r"Neap: vm (pattern\d) paused: [^\r\n]*", LONG)
+            match = terminal.expect(r"Neap: vm (pattern\d) paused: [^\r\n]*[\r\n]", LONG)
             paused = match[1]
             for word in ("swap add", "limit", "kill", "resume"):
                 expect(word in match[0], f"no word of `{word}`: {match[0]}")
