@@ -29,6 +29,7 @@ static void read_basic_leaves(void)
 	features.tsc_deadline = r.ecx >> 24 & 1;
 	features.xsave = r.ecx >> 26 & 1;
 	features.hypervisor = r.ecx >> 31;
+	features.tcg = features.hypervisor && cpuid(0x40000000, 0).ebx == 0x54474354; /* "TCGT" */
 	features.pge = r.edx >> 13 & 1;
 	features.pat = r.edx >> 16 & 1;
 	if (features.max_leaf >= 7) {

@@ -10,7 +10,7 @@ struct cpu_features {
 	enum cpu_vendor vendor;
 	u32 max_leaf, max_ext_leaf;
 	u8 phys_bits;
-	bool nx, page1g, x2apic, xsave, xsaveopt, erms, tsc_deadline, pat, pge, svm, vmx, hypervisor;
+	bool nx, page1g, x2apic, xsave, xsaveopt, erms, tsc_deadline, pat, pge, svm, vmx, hypervisor, tcg;
 	bool smep, smap;
 };
 

@@ -4,7 +4,13 @@
  * Set"; AMD APM vol. 2, "Saving Media and x87 State".
  *
  * While somebody saves or loads, XCR0 holds all components that we save; while a state is live it
- * holds what its guest chose. */
+ * holds what its guest chose.
+ *
+ * QEMU's TCG, up to 7.2 at least. To load an x87 status word without the summary bit withdraws IGNNE#,
+ * which the emulator keeps among flags of CPU 0 and changes from the thread of whatever CPU loads, not
+ * atomically: CPU 0, if it enters or leaves a guest at that moment, may lose or keep nested paging. So
+ * there the word is loaded with the bit, and FNCLEX clears it. (A guest that restores its own
+ * FPU on another CPU can still do this to CPU 0: docs/design.md, "Emulators".) */
 #include "cpu/fpu.h"
 
 #include "cpu/features.h"
@@ -21,6 +27,7 @@
 
 /* The FXSAVE part of an area. */
 #define AREA_FCW     0
+#define AREA_FSW     2
 #define AREA_MXCSR   24
 #define FXSAVE_BYTES 512
 
@@ -89,7 +96,7 @@ void fpu_reset(struct fpu *f)
 		CHECK(f->cpu == (s32)cpu_id(), "FPU state live on CPU %d is reset", f->cpu);
 		this_cpu()->fpu_owner = NULL;
 	}
-	f->cpu = -1;
+	f->cpu = f->left = -1;
 	f->xcr0 = 1;
 	/* An XSAVE header of zeros means: all as after INIT; XRSTOR reads MXCSR even so. */
 	memset(f->area, 0, area_bytes);
@@ -109,18 +116,29 @@ static void registers_save(void *area)
 		__asm__ volatile("xsave64 (%0)" ::"r"(area), "a"(lo), "d"(hi) : "memory");
 }
 
-static void registers_load(const void *area)
+/* The exception flags that FNCLEX clears, and the summary of them, with what goes with it. */
+#define FSW_FLAGS 0xffu
+#define FSW_ES    0x80u
+
+static void registers_load(void *area)
 {
 	static const u32 zero;
 	u32 lo = xcr0_allowed, hi = xcr0_allowed >> 32;
+	u16 *fsw = (u16 *)((u8 *)area + AREA_FSW);
+	bool by_fnclex = features.tcg && !(*fsw & FSW_FLAGS);
 
 	/* N7: give the x87 instruction and data pointers values of ours, or the last owner's stay. */
 	if (leaks_pointers)
 		__asm__ volatile("fnclex; emms; fildl %0" ::"m"(zero));
+	*fsw |= by_fnclex ? FSW_ES : 0;
 	if (!features.xsave)
 		__asm__ volatile("fxrstor64 (%0)" ::"r"(area) : "memory");
 	else
 		__asm__ volatile("xrstor64 (%0)" ::"r"(area), "a"(lo), "d"(hi) : "memory");
+	if (by_fnclex) {
+		__asm__ volatile("fnclex");
+		*fsw &= ~FSW_ES;
+	}
 }
 
 void fpu_save(struct fpu *f)
@@ -135,7 +153,9 @@ void fpu_save(struct fpu *f)
 		xsetbv(0, xcr0_allowed);
 	registers_save(f->area);
 	f->cpu = -1;
+	f->left = (s32)cpu->id;
 	cpu->fpu_owner = NULL;
+	cpu->fpu_left = f;
 }
 
 void fpu_load(struct fpu *f)
@@ -148,11 +168,14 @@ void fpu_load(struct fpu *f)
 	CHECK(f->cpu < 0, "FPU state is live on CPU %d", f->cpu);
 	if (cpu->fpu_owner)
 		fpu_save(cpu->fpu_owner);
-	registers_load(f->area);
+	if (cpu->fpu_left != f || f->left != (s32)cpu->id)
+		registers_load(f->area);
 	if (features.xsave && f->xcr0 != xcr0_allowed)
 		xsetbv(0, f->xcr0);
 	f->cpu = cpu->id;
+	f->left = -1;
 	cpu->fpu_owner = f;
+	cpu->fpu_left = NULL;
 }
 
 static void clear_page_sse(void *page)

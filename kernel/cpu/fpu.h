@@ -3,7 +3,12 @@
  * the registers across exits. It is saved when the vCPU's thread leaves its CPU, because the thread may
  * go on on another one, which cannot ask this one for its registers.
  *
- * Invariant I1: cpu->fpu_owner == f exactly if f->cpu is this CPU and f's state is in its registers. */
+ * Nobody else may have used them when it comes back to the same CPU: then nothing is loaded.
+ *
+ * Invariants
+ *  I1. cpu->fpu_owner == f exactly if f->cpu is this CPU and f's state is in its registers.
+ *  I2. If cpu->fpu_left == f and f->left is this CPU, its registers still hold what f's area does: the next
+ *      load on this CPU, and of f anywhere, ends one of the two. */
 #pragma once
 
 #include "lib/types.h"
@@ -12,6 +17,7 @@ struct fpu {
 	void *area;  /* [o] 64-byte aligned, fpu_area_bytes() */
 	u64 xcr0;    /* the guest's XCR0; 1 at reset */
 	s32 cpu;     /* where the state is live, -1: only in area */
+	s32 left;    /* the CPU where it was saved last, -1: loaded or reset since (I2) */
 };
 
 void fpu_init(void);          /* once per CPU */

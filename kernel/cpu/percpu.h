@@ -24,6 +24,7 @@ struct cpu {
 	bool in_panic;
 	struct cpu_space *space; /* whose page tables CR3 holds; NULL: the kernel's own */
 	void *fpu_owner;         /* whose state the FPU registers hold (cpu/fpu.h) */
+	void *fpu_left;          /* who saved it here last, if nobody has loaded since */
 	u64 *gdt;
 	void *tss;
 	u8 nr_ranks;             /* debug: ranks of the spinlocks held, in order of taking */

@@ -159,6 +159,8 @@ bool swap_has_harvest(void);
 u32 page_settle(struct page *p, bool young);
 /* reclaim_drain - free what is on the lists of a dying mm. Returns how much. => mm_exit */
 u64 reclaim_drain(struct mm *mm);
+/* reclaim_has_harvest - a write has ended: the reclaim thread takes it, if nobody is quicker. => any context */
+void reclaim_has_harvest(void);
 /* mm_charge_wait - charge @pages, reclaiming from the mm itself at its limit. => sleeps, no lock
  * Return 0; -ENOMEM: nothing is left to take; -EINTR. */
 int must_check mm_charge_wait(struct mm *mm, u64 pages);

@@ -47,7 +47,7 @@ struct batch {
 	u32 nr;                  /* pages isolated */
 	struct page *page[BATCH];
 	u64 at[BATCH];           /* hva */
-	bool young[BATCH];
+	u64 *entry[BATCH];       /* from age on: the PTE there, or NULL; tables stay */
 	u64 flush_start, flush_end; /* what the processors may have cached of it */
 	bool unmapped;           /* a subscriber owes a flush */
 	bool locked_out;         /* mmap_lock was not to be had */
@@ -74,7 +74,6 @@ static bool batch_add(struct batch *b, struct page *p)
 		return false;
 	page_get(p); /* the list's pages are mapped or in the swap cache: somebody has one */
 	b->page[b->nr] = p;
-	b->young[b->nr] = false;
 	b->at[b->nr++] = at.v;
 	return true;
 }
@@ -103,30 +102,26 @@ static u32 isolate(struct batch *b, u32 want)
 	return b->nr + busy;
 }
 
+static always_inline void batch_move(struct batch *b, u32 to, u32 from)
+{
+	b->page[to] = b->page[from];
+	b->at[to] = b->at[from];
+	b->entry[to] = b->entry[from];
+}
+
 /* batch_sort - by address, so that neighbours share a bracket and get neighbouring slots. */
 static void batch_sort(struct batch *b)
 {
 	for (u32 i = 1; i < b->nr; i++) {
 		struct page *p = b->page[i];
-		u64 at = b->at[i];
+		u64 at = b->at[i], *entry = b->entry[i];
 		u32 j = i;
 
-		for (; j > 0 && b->at[j - 1] > at; j--) {
-			b->page[j] = b->page[j - 1];
-			b->at[j] = b->at[j - 1];
-		}
+		for (; j > 0 && b->at[j - 1] > at; j--)
+			batch_move(b, j, j - 1);
 		b->page[j] = p;
 		b->at[j] = at;
-	}
-}
-
-/* batch_drop - the @i-th page leaves the batch; its place is closed. */
-static void batch_drop(struct batch *b, u32 i)
-{
-	b->nr--;
-	for (; i < b->nr; i++) {
-		b->page[i] = b->page[i + 1];
-		b->at[i] = b->at[i + 1];
+		b->entry[j] = entry;
 	}
 }
 
@@ -144,33 +139,41 @@ static bool pte_young(u64 *entry)
 	return false;
 }
 
-static bool page_young(struct mm *mm, u64 at)
+/* youth - a bit for each page of the batch that was used since the last look, through any MMU. */
+static u32 youth(struct batch *b)
 {
-	bool young = notifier_young(&mm->notifiers, mm, at, at + PAGE_SIZE, YOUNG_CLEAR);
+	u32 set = notifier_clear_young(&b->mm->notifiers, b->mm, b->at, b->nr);
 
-	return pte_young(mm_entry(mm, at)) || young;
+	for (u32 i = 0; i < b->nr; i++)
+		if (b->entry[i] && pte_young(b->entry[i]))
+			set |= 1u << i;
+	return set;
 }
 
 /* age - who was used since the last look stays (rule 6), and who has a reference that reclaim does not
  * know: tested once more when it counts. */
 static void age(struct batch *b)
 {
-	bool blind = b->blind || reclaim_policy()->blind;
+	u32 nr = b->nr, young = 0;
 
-	for (u32 i = 0; i < b->nr;) {
+	for (u32 i = 0; i < nr; i++)
+		b->entry[i] = mm_entry(b->mm, b->at[i]);
+	if (!b->blind && !reclaim_policy()->blind)
+		young = youth(b);
+	b->nr = 0;
+	for (u32 i = 0; i < nr; i++, young >>= 1) {
 		struct page *p = b->page[i];
 		u32 own = page_test(p, PG_SWAPCACHE) ? OWN_CACHED : OWN_ISOLATED;
-		bool busy = atomic_load(&p->refcount) != atomic_load(&p->mapcount) + own;
-		bool young = !busy && p->mapcount && !blind && page_young(b->mm, b->at[i]);
+		u32 mapped = atomic_load(&p->mapcount);
+		bool busy = atomic_load(&p->refcount) != mapped + own;
 
-		if (!busy && !young) {
-			i++;
-			continue;
+		if (busy || (mapped && (young & 1))) {
+			counts.young += !busy;
+			counts.busy += busy;
+			page_settle(p, !busy);
+		} else {
+			batch_move(b, b->nr++, i);
 		}
-		counts.young += young;
-		counts.busy += busy;
-		batch_drop(b, i);
-		page_settle(p, young);
 	}
 }
 
@@ -188,17 +191,20 @@ static u32 give_slots(struct batch *b)
 			need[nr++] = b->page[i];
 	while (done < nr && (got = slots_alloc(need + done, nr - done)))
 		done += got;
-	for (u32 i = 0, n = 0; i < b->nr;) {
+	if (nr == 0)
+		return 0;
+	u32 all = b->nr, n = 0;
+	b->nr = 0;
+	for (u32 i = 0; i < all; i++) {
 		struct page *p = b->page[i];
+		bool needy = n < nr && p == need[n];
 
-		if (n < nr && p == need[n] && n++ >= done) {
-			batch_drop(b, i);
+		if (needy && n++ >= done) {
 			page_settle(p, false);
 			continue;
 		}
-		if (n && p == need[n - 1])
-			fresh |= 1u << i;
-		i++;
+		fresh |= (u32)needy << b->nr;
+		batch_move(b, b->nr++, i);
 	}
 	return fresh;
 }
@@ -206,10 +212,9 @@ static u32 give_slots(struct batch *b)
 /* ---- unmap --------------------------------------------------------------------------------------- */
 
 /* unmap_one - the two tests of rule 8 round the exchange. => PT lock, in a bracket; @p is cached */
-static void unmap_one(struct batch *b, struct page *p, u64 at)
+static void unmap_one(struct batch *b, struct page *p, u64 at, u64 *entry)
 {
 	struct mm *mm = b->mm;
-	u64 *entry = mm_entry(mm, at);
 	u32 mapped = atomic_load(&p->mapcount);
 
 	if (mapped != 1 || atomic_load(&p->refcount) != mapped + OWN_CACHED)
@@ -259,7 +264,7 @@ static void unmap_run(struct batch *b, u32 from, u32 to)
 		notifier_invalidate_page(&mm->notifiers, mm, b->at[i]);
 	spin_lock(&mm->pt_lock);
 	for (u32 i = from; i < to; i++)
-		unmap_one(b, b->page[i], b->at[i]);
+		unmap_one(b, b->page[i], b->at[i], b->entry[i]);
 	spin_unlock(&mm->pt_lock);
 	notifier_range_end(&mm->notifiers, &ev);
 }
@@ -516,7 +521,8 @@ int mm_evict(struct mm *mm, hva_t at)
 	spin_unlock(&mm->pt_lock);
 	if (b.nr) {
 		/* Asked for by name, so its youth does not save it: the second look finds it old. */
-		(void)page_young(mm, b.at[0]);
+		b.entry[0] = mm_entry(mm, at.v);
+		(void)youth(&b);
 		err = batch_run(&b) ? 0 : -EAGAIN;
 	}
 	return err;
@@ -685,13 +691,19 @@ static u64 reclaim_direct(void)
 /* ---- the reclaim thread -------------------------------------------------------------------------- */
 
 static u32 wanted; /* [a] */
+static struct wait_queue work; /* of the thread alone: the end of a read is nothing to it */
 
 static void reclaim_wake(void)
 {
 	if (!reclaim_is_possible() || atomic_load_relaxed(&wanted))
 		return;
 	atomic_store(&wanted, 1);
-	wait_wake_all(&swap_ended);
+	wait_wake_all(&work);
+}
+
+void reclaim_has_harvest(void)
+{
+	wait_wake_all(&work);
 }
 
 /* reclaim_up - until enough is free or on its way. */
@@ -718,7 +730,7 @@ static void reclaim_up(void)
 static void reclaim_loop(unused void *arg)
 {
 	for (;;) {
-		wait_event(&swap_ended, atomic_load(&wanted) || swap_has_harvest());
+		wait_event(&work, atomic_load(&wanted) || swap_has_harvest());
 		atomic_store(&wanted, 0);
 		(void)swap_harvest();
 		reclaim_up();
@@ -729,6 +741,8 @@ void reclaim_init(void)
 {
 	static const struct frame_reclaimer reclaimer = {.wake = reclaim_wake, .direct = reclaim_direct};
 	static struct thread thread;
+
+	wait_init(&work);
 	int err = thread_create(&thread, "reclaim", reclaim_loop, NULL, NULL);
 
 	CHECK(err == 0, "no memory for the reclaim thread: %d", err);

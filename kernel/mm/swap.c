@@ -33,10 +33,7 @@
 
 bool swap_is_tight(void)
 {
-	struct swap_stats s;
-
-	swap_stats(&s);
-	return s.used * 2 > s.pages;
+	return atomic_load_relaxed(&swap_counts.used) * 2 > atomic_load_relaxed(&swap_counts.pages);
 }
 
 /* slot_must_go - slots are scarce, or swap_off wants this one. */
@@ -79,31 +76,48 @@ found:
 	return (struct window){.start = at, .step = s->step, .nr = s->window};
 }
 
+/* pte_beside - the PTE of @at, if @entry is that of @other: neighbours mostly share a table. */
+static const u64 *pte_beside(const struct mm *mm, const u64 *entry, u64 other, u64 at)
+{
+	const u64 table = PAGE_SIZE << 9;
+
+	if (entry && at / table == other / table)
+		return entry + (s64)(at - other) / (s64)PAGE_SIZE;
+	return mm_entry(mm, at);
+}
+
 /* ---- reading ------------------------------------------------------------------------------------- */
 
+/* Large, and on the stack: it is not cleared, nr says what is there. */
 struct read {
 	struct mm *mm;
 	struct window window;
 	u32 nr;                            /* pages that must be read */
 	u64 at[WINDOW_MAX];
+	const u64 *entry[WINDOW_MAX];      /* the PTE of each; tables stay */
 	struct page *page[WINDOW_MAX];
 };
 
-/* read_plan - which pages of the window are on swap and not in memory. => mmap_lock for read */
+/* read_plan - which pages of the window are on swap and not in memory; @at: where its first is.
+ * => mmap_lock for read */
 static void read_plan(struct read *r)
 {
 	const struct region *reg = region_find(r->mm, r->window.start);
 	u64 at = r->window.start;
+	const u64 *entry = NULL;
 
 	r->nr = 0;
 	for (u32 i = 0; reg && i < r->window.nr; i++, at += (u64)r->window.step) {
-		const u64 *entry = mm_entry(r->mm, at);
-
-		if (at - reg->start >= reg->end - reg->start || !entry)
+		if (at - reg->start >= reg->end - reg->start)
+			break;
+		entry = pte_beside(r->mm, entry, at - (u64)r->window.step, at);
+		if (!entry)
 			break;
 		pte_t pte = pte_read(entry);
-		if (pte_is_swap(pte) && !(slot_read(pte_slot(pte)).flags & SLOT_CACHED))
+		if (pte_is_swap(pte) && !(slot_read(pte_slot(pte)).flags & SLOT_CACHED)) {
+			r->entry[r->nr] = entry;
 			r->at[r->nr++] = at;
+		}
 	}
 }
 
@@ -130,9 +144,9 @@ static int read_frames(struct read *r, bool must)
 }
 
 /* cache_enter - @p, fresh, becomes the cache's page of what @at names now. => mmap_lock, PT lock */
-static bool cache_enter(struct mm *mm, u64 at, struct page *p, struct slot_state *was)
+static bool cache_enter(struct mm *mm, const u64 *entry, u64 at, struct page *p, struct slot_state *was)
 {
-	pte_t pte = pte_read(mm_entry(mm, at));
+	pte_t pte = pte_read(entry);
 
 	if (!pte_is_swap(pte))
 		return false;
@@ -167,7 +181,7 @@ static void read_start(struct read *r)
 
 	rwsem_read_lock(&r->mm->mmap_lock);
 	spin_lock(&r->mm->pt_lock);
-	while (nr < r->nr && cache_enter(r->mm, r->at[nr], r->page[nr], &was[nr]))
+	while (nr < r->nr && cache_enter(r->mm, r->entry[nr], r->at[nr], r->page[nr], &was[nr]))
 		nr++;
 	if (r->window.nr > 1 && nr) {
 		page_set(r->page[nr / 2], PG_READAHEAD);
@@ -194,8 +208,10 @@ static void read_start(struct read *r)
  * Return 0 or an error of frame_prepare. */
 static int swap_read(struct mm *mm, u64 at, bool alone)
 {
-	struct read r = {.mm = mm, .window = {.start = at, .step = PAGE_SIZE, .nr = 1}};
+	struct read r;
 
+	r.mm = mm;
+	r.window = (struct window){.start = at, .step = PAGE_SIZE, .nr = 1};
 	rwsem_read_lock(&mm->mmap_lock);
 	if (!alone) {
 		spin_lock(&mm->pt_lock);
@@ -213,8 +229,10 @@ static int swap_read(struct mm *mm, u64 at, bool alone)
 /* read_ahead - @p, which somebody reached at @at, was marked: the next window of its run. */
 static void read_ahead(struct mm *mm, struct page *p, u64 at)
 {
-	struct read r = {.mm = mm};
+	struct read r;
 
+	r.mm = mm;
+	r.window.nr = r.nr = 0;
 	page_clear(p, PG_READAHEAD);
 	rwsem_read_lock(&mm->mmap_lock);
 	spin_lock(&mm->pt_lock);

@@ -150,6 +150,7 @@ static void write_done(struct blk_request *rq)
 	spin_unlock_irqrestore(&io_lock, flags);
 	atomic_sub(&nr_unended, nr);
 	wait_wake_all(&swap_ended);
+	reclaim_has_harvest();
 }
 
 /* ---- starting -------------------------------------------------------------------------------- */

@@ -147,14 +147,25 @@ int notifier_young_slow(struct notifier_head *h, struct mm *mm, u64 start, u64 e
 	list_for_each(n, &h->list, link) {
 		const struct mm_notifier_ops *ops = n->ops;
 		int (*ask)(struct mm_notifier *, struct mm *, u64, u64) =
-			kind == YOUNG_TEST  ? ops->test_young :
-			kind == YOUNG_CLEAR ? ops->clear_young :
-					      ops->clear_flush_young;
+			kind == YOUNG_TEST ? ops->test_young : ops->clear_flush_young;
 
 		if (ask)
 			young |= ask(n, mm, start, end);
 		if (young && kind == YOUNG_TEST)
 			break;
+	}
+	return young;
+}
+
+u32 notifier_clear_young_slow(struct notifier_head *h, struct mm *mm, const u64 *at, u32 nr)
+{
+	struct mm_notifier *n;
+	u32 young = 0;
+
+	ASSERT(nr <= 32, "a batch of %u pages", nr);
+	list_for_each(n, &h->list, link) {
+		if (n->ops->clear_young)
+			young |= n->ops->clear_young(n, mm, at, nr);
 	}
 	return young;
 }

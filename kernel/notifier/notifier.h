@@ -72,12 +72,15 @@ struct mm_notifier_ops {
 	 * by mm_exit, before its page tables go. => may sleep */
 	void (*release)(struct mm_notifier *n, struct mm *mm);
 
-	/* clear_flush_young, clear_young, test_young - was [start, end) accessed through this
-	 * subscriber since last cleared? The first also makes sure that the next access is seen
-	 * (flush); the second may miss one; the third clears nothing. => may not sleep */
+	/* clear_flush_young, test_young - was [start, end) accessed through this subscriber since last
+	 * cleared? The first also makes sure that the next access is seen (flush); the second clears
+	 * nothing. => may not sleep */
 	int (*clear_flush_young)(struct mm_notifier *n, struct mm *mm, u64 start, u64 end);
-	int (*clear_young)(struct mm_notifier *n, struct mm *mm, u64 start, u64 end);
 	int (*test_young)(struct mm_notifier *n, struct mm *mm, u64 start, u64 end);
+	/* clear_young - the same of each of the @nr (at most 32) pages at @at, cleared without a flush: the
+	 * next access may be missed. Reclaim asks for a batch at once, so the subscriber's lock is taken
+	 * once. Returns a bit for each. => may not sleep */
+	u32 (*clear_young)(struct mm_notifier *n, struct mm *mm, const u64 *at, u32 nr);
 
 	/* change_pte - the primary PTE of @addr now maps @pfn read-only; update instead of zapping.
 	 * Never inside a bracket (rule 16). */
@@ -164,6 +167,7 @@ static inline bool notifier_is_open(const struct notifier_head *h, struct notifi
 int must_check notifier_range_start_slow(struct notifier_head *h, struct mm_event *ev);
 void notifier_range_end_slow(struct notifier_head *h, struct mm_event *ev);
 int notifier_young_slow(struct notifier_head *h, struct mm *mm, u64 start, u64 end, int kind);
+u32 notifier_clear_young_slow(struct notifier_head *h, struct mm *mm, const u64 *at, u32 nr);
 void notifier_change_pte_slow(struct notifier_head *h, struct mm *mm, u64 addr, u64 pfn);
 void notifier_invalidate_page_slow(struct notifier_head *h, struct mm *mm, u64 addr);
 void notifier_flush_slow(struct notifier_head *h, struct mm *mm);
@@ -194,11 +198,16 @@ static inline void notifier_range_end(struct notifier_head *h, struct mm_event *
 		notifier_range_end_slow(h, ev);
 }
 
-enum { YOUNG_TEST, YOUNG_CLEAR, YOUNG_CLEAR_FLUSH };
+enum { YOUNG_TEST, YOUNG_CLEAR_FLUSH };
 
 static inline int notifier_young(struct notifier_head *h, struct mm *mm, u64 start, u64 end, int kind)
 {
 	return notifier_any(h) ? notifier_young_slow(h, mm, start, end, kind) : 0;
+}
+
+static inline u32 notifier_clear_young(struct notifier_head *h, struct mm *mm, const u64 *at, u32 nr)
+{
+	return notifier_any(h) ? notifier_clear_young_slow(h, mm, at, nr) : 0;
 }
 
 static inline void notifier_change_pte(struct notifier_head *h, struct mm *mm, u64 addr, u64 pfn)

@@ -30,9 +30,13 @@ void wait_wake(struct wait_queue *q, unsigned int n)
 	spin_unlock_irqrestore(&q->lock, flags);
 }
 
+/* Nobody there: no lock. The caller's change comes before this look, a sleeper's place in the queue before
+ * his look at the condition, each with a full barrier between: one of the two sees the other. */
 void wait_wake_all(struct wait_queue *q)
 {
-	wait_wake(q, ~0u);
+	smp_mb();
+	if (READ_ONCE(q->waiters.next) != &q->waiters)
+		wait_wake(q, ~0u);
 }
 
 void wait_prepare(struct wait_queue *q, struct waiter *w)

@@ -133,6 +133,18 @@ static bool ept_young(struct vm *vm, u64 start, u64 end, bool clear)
 	return visit.found;
 }
 
+static bool ept_clear_young(struct vm *vm, gfn_t f)
+{
+	const u64 accessed = vm->pt.fmt->accessed;
+	u64 *entry = pt_lookup_leaf(&vm->pt, gfn_to_gpa(f).v);
+
+	assert_held(&vm->mmu_lock);
+	if (!entry || !(READ_ONCE(*entry) & accessed))
+		return false;
+	atomic_and(entry, ~accessed);
+	return true;
+}
+
 /* The exchange takes the entry out whole, so that a dirty bit that the processor sets at this moment
  * is either in what came out or raises a fault; then the narrowed entry goes in. */
 static int protect_one(void *ctx, unused u64 va, int level, u64 *entry)
@@ -187,6 +199,7 @@ const struct mmu_ops ept_ops = {
 	.map = ept_map,
 	.zap = ept_zap,
 	.young = ept_young,
+	.clear_young = ept_clear_young,
 	.protect = ept_protect,
 	.for_each = ept_for_each,
 };

@@ -46,6 +46,21 @@ static inline u64 memslot_hva(const struct memslot *s, gfn_t f)
 	return s->hva + ((f.v - s->gfn) << PAGE_SHIFT);
 }
 
+/* memslot_gfn - which gfn has its memory at @hva? Regions are each in one slot. False: none. */
+static inline bool memslot_gfn(const struct memslots *s, u64 hva, gfn_t *f)
+{
+	u32 nr = __atomic_load_n(&s->nr, __ATOMIC_ACQUIRE);
+	for (u32 i = 0; i < nr; i++) {
+		u64 page = (hva - s->slot[i].hva) >> PAGE_SHIFT;
+
+		if (page < s->slot[i].nr_pages) {
+			*f = gfn(s->slot[i].gfn + page);
+			return true;
+		}
+	}
+	return false;
+}
+
 /* memslots_overlap - call @fn with each gfn range that [@start, @end) of hva falls on. */
 void memslots_overlap(const struct memslots *s, u64 start, u64 end,
 		      void (*fn)(void *ctx, u64 gfn_start, u64 gfn_end), void *ctx);

@@ -220,34 +220,43 @@ static int mmu_range_start(struct mm_notifier *n, const struct mm_event *ev)
 	return 0;
 }
 
-static int mmu_young(struct mm_notifier *n, u64 start, u64 end, bool clear, bool flush)
+static int mmu_young(struct mm_notifier *n, u64 start, u64 end, bool clear)
 {
 	struct vm *vm = vm_of(n);
 	struct sweep s = {.vm = vm, .clear = clear};
 
 	spin_lock(&vm->mmu_lock);
 	memslots_overlap(&vm->slots, start, end, young_gfns, &s);
-	if (s.found && flush)
+	if (s.found && clear)
 		owe_flush(vm);
 	spin_unlock(&vm->mmu_lock);
-	if (s.found && flush)
+	if (s.found && clear)
 		mmu_flush(vm);
 	return s.found;
 }
 
 static int mmu_test_young(struct mm_notifier *n, unused struct mm *mm, u64 start, u64 end)
 {
-	return mmu_young(n, start, end, false, false);
+	return mmu_young(n, start, end, false);
 }
 
-static int mmu_clear_young(struct mm_notifier *n, unused struct mm *mm, u64 start, u64 end)
+static u32 mmu_clear_young(struct mm_notifier *n, unused struct mm *mm, const u64 *at, u32 nr)
 {
-	return mmu_young(n, start, end, true, false);
+	struct vm *vm = vm_of(n);
+	u32 young = 0;
+	gfn_t f;
+
+	spin_lock(&vm->mmu_lock);
+	for (u32 i = 0; i < nr; i++)
+		if (memslot_gfn(&vm->slots, at[i], &f) && vm->mmu->clear_young(vm, f))
+			young |= 1u << i;
+	spin_unlock(&vm->mmu_lock);
+	return young;
 }
 
 static int mmu_clear_flush_young(struct mm_notifier *n, unused struct mm *mm, u64 start, u64 end)
 {
-	return mmu_young(n, start, end, true, true);
+	return mmu_young(n, start, end, true);
 }
 
 static void mmu_notifier_flush(struct mm_notifier *n, unused struct mm *mm)

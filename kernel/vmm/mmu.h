@@ -35,6 +35,8 @@ struct mmu_ops {
 	bool (*zap)(struct vm *vm, u64 start, u64 end);
 	/* young - accessed since last cleared? @clear: clear it. => mmu_lock */
 	bool (*young)(struct vm *vm, u64 start, u64 end, bool clear);
+	/* clear_young - the same of the one page @f, and clear it: reclaim asks for many. => mmu_lock */
+	bool (*clear_young)(struct vm *vm, gfn_t f);
 	/* protect - take the right to write away. Return true if a flush is owed. => mmu_lock */
 	bool (*protect)(struct vm *vm, u64 start, u64 end);
 	/* for_each - visit each leaf, for audits. => mmu_lock */

@@ -469,6 +469,22 @@ static u32 x87_get(void)
 	return v;
 }
 
+/* fsw_comes_back - load @f, which is not live, with @fsw in its area, and look at the register. */
+static bool fsw_comes_back(struct fpu *f, u16 fsw)
+{
+	u16 found, area;
+
+	fpu_reset(f); /* forgets that it left here */
+	*(u16 *)((u8 *)f->area + 2) = fsw;
+	if (features.xsave)
+		*(u64 *)((u8 *)f->area + 512) = 1; /* XSTATE_BV: x87 is not as after INIT */
+	fpu_load(f);
+	__asm__ volatile("fnstsw %0" : "=m"(found));
+	area = *(u16 *)((u8 *)f->area + 2);
+	fpu_save(f);
+	return found == fsw && area == fsw;
+}
+
 static void fpu_state_follows_its_owner(void)
 {
 	static u8 area[2][4096] aligned(64);
@@ -499,6 +515,26 @@ static void fpu_state_follows_its_owner(void)
 	report(f[1].cpu == (s32)cpu_id() && f[0].cpu == -1, "one state is live");
 	fpu_save(&f[1]);
 	report(f[1].cpu == -1 && !this_cpu()->fpu_owner, "and none after it was saved");
+
+	/* Back at once, nobody between: nothing needs to be loaded. With somebody between it does. */
+	fpu_load(&f[1]);
+	kept = xmm0_get() == 1001 && x87_get() == 2001;
+	fpu_save(&f[1]);
+	fpu_load(&f[0]);
+	kept = kept && xmm0_get() == 1000 && x87_get() == 2000;
+	xmm0_set(1002);
+	fpu_save(&f[0]);
+	fpu_load(&f[1]);
+	kept = kept && xmm0_get() == 1001 && x87_get() == 2001;
+	fpu_load(&f[0]);
+	kept = kept && xmm0_get() == 1002;
+	fpu_save(&f[0]);
+	fpu_reset(&f[0]);
+	fpu_load(&f[0]);
+	report(kept && xmm0_get() == 0, "a state that left comes back, others between or not");
+	fpu_save(&f[0]);
+	report(fsw_comes_back(&f[0], 0x3d00) && fsw_comes_back(&f[0], 0x3d20),
+	       "the x87 status word comes back, with an exception flag and without");
 	preempt_enable();
 	for (u32 i = 0; i < PAGE_SIZE; i++)
 		clear = clear && !page[i];

@@ -52,17 +52,17 @@ static void range_end(struct mm_notifier *n, const struct mm_event *ev)
 	spin_unlock(&s->lock);
 }
 
-static int clear_young(struct mm_notifier *n, struct mm *mm, u64 start, u64 end)
+static u32 clear_young(struct mm_notifier *n, struct mm *mm, const u64 *at, u32 nr)
 {
 	struct secondary *s = container_of(n, struct secondary, n);
-	int young = 0;
+	u32 young = 0;
 
 	(void)mm;
 	spin_lock(&s->lock);
-	for (u64 at = start; at < end; at += PAGE_SIZE) {
-		struct spte *spte = spte_of(s, at);
+	for (u32 i = 0; i < nr; i++) {
+		struct spte *spte = spte_of(s, at[i]);
 
-		young |= spte && spte->young;
+		young |= (u32)(spte && spte->young) << i;
 		if (spte)
 			spte->young = false;
 	}

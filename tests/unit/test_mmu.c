@@ -383,8 +383,11 @@ static void step(struct rng *chance)
 	}
 	case 8:
 		rwsem_read_lock(&vm.mm->mmap_lock);
-		notifier_young(&vm.mm->notifiers, vm.mm, hva_of(page), hva_of(page) + PAGE_SIZE,
-			       rng_below(chance, 3));
+		if (rng_below(chance, 3) == 0)
+			notifier_clear_young(&vm.mm->notifiers, vm.mm, (u64[]){hva_of(page)}, 1);
+		else
+			notifier_young(&vm.mm->notifiers, vm.mm, hva_of(page),
+				       hva_of(page) + PAGE_SIZE, rng_below(chance, 2));
 		rwsem_read_unlock(&vm.mm->mmap_lock);
 		break;
 	default: /* the vCPU leaves for a reason of its own */
