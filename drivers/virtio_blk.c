@@ -279,14 +279,13 @@ static void disk_interrupt(struct virtio_blk *d)
 	u64 flags;
 	u32 n;
 
-	do {
-		flags = spin_lock_irqsave(&d->lock);
-		n = d->dead ? 0 : ring_take(d, ended, &bad);
-		spin_unlock_irqrestore(&d->lock, flags);
-		all_done(ended, n);
-		if (bad)
-			disk_die(d);
-	} while (n && !bad);
+	/* Once: an entry that comes after our look brings another interrupt. */
+	flags = spin_lock_irqsave(&d->lock);
+	n = d->dead ? 0 : ring_take(d, ended, &bad);
+	spin_unlock_irqrestore(&d->lock, flags);
+	all_done(ended, n);
+	if (bad)
+		disk_die(d);
 }
 
 static void interrupt(void)

@@ -26,7 +26,7 @@
 #include "lib/mb2.h"
 #include "lib/mutant.h"
 #include "lib/printk.h"
-#include "mm/disk.h"
+#include "block/disk.h"
 #include "mm/frame.h"
 #include "mm/lru.h"
 #include "mm/mm.h"

@@ -10,7 +10,7 @@
  * Invariants
  *  I1. (N12) All requests pass blkdev_submit. A write reaches a driver only if it lies in the
  *      writable area of the device it was submitted to. That area is empty until blkdev_open_area,
- *      which is for who has just verified that the area is Neap's (mm/disk.c).
+ *      which is for who has just verified that the area is Neap's (block/disk.c).
  *  I2. No request that a driver sees leaves its disk, and none that was submitted to a partition
  *      leaves that partition.
  *

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What is on this disk, or in this partition? Decided from its first and last bytes. Neap touches
- * only what this names DISK_SWAP, and only after it has looked once more (mm/disk.c). */
+ * only what this names DISK_SWAP, and only after it has looked once more (block/disk.c). */
 #pragma once
 
 #include "lib/swap_header.h"

@@ -8,49 +8,19 @@
 #include "lib/check.h"
 #include "lib/pt_walk.h"
 
-#define OUR_LEVELS 4
-
 /* ---- trees of ours ------------------------------------------------------------------------ */
-
-/* A descent: what it needs of the tree, and where it stands. Lives in registers. */
-struct descent {
-	u64 present, leaf, addr, virt_offset;
-	u64 *entry;
-};
-
-static always_inline struct descent descent_begin(const struct pt *pt, u64 va)
-{
-	const struct pt_format *fmt = pt->fmt;
-
-	ASSERT(fmt->levels == OUR_LEVELS, "%s tables have %u levels", fmt->name, fmt->levels);
-	return (struct descent){
-		.present = fmt->present, .leaf = fmt->leaf, .addr = fmt->addr,
-		.virt_offset = pt->virt_offset,
-		.entry = pt_table(pt, pt->root) + pt_index(va, OUR_LEVELS),
-	};
-}
-
-/* descent_step - from the entry of @va at @level to the one below; false if it names no table. */
-static always_inline bool descent_step(struct descent *d, u64 va, int level)
-{
-	u64 entry = READ_ONCE(*d->entry);
-
-	if (!(entry & d->present) || (entry & d->leaf))
-		return false;
-	d->entry = (u64 *)((entry & d->addr) + d->virt_offset) + pt_index(va, level - 1);
-	return true;
-}
 
 static always_inline u64 *lookup(const struct pt *pt, u64 va, int level, int *at)
 {
-	struct descent d = descent_begin(pt, va);
+	struct pt_descent d = pt_descent_begin(pt, va, pt->fmt->present, pt->fmt->leaf, pt->fmt->addr);
 	int stop = 1;
 
-	if (level == 4 || !descent_step(&d, va, 4))
+	ASSERT(pt->fmt->levels == 4, "%s tables have %u levels", pt->fmt->name, pt->fmt->levels);
+	if (level == 4 || !pt_descent_step(&d, va, 4))
 		stop = 4;
-	else if (level == 3 || !descent_step(&d, va, 3))
+	else if (level == 3 || !pt_descent_step(&d, va, 3))
 		stop = 3;
-	else if (level == 2 || !descent_step(&d, va, 2))
+	else if (level == 2 || !pt_descent_step(&d, va, 2))
 		stop = 2;
 	*at = stop;
 	return d.entry;
@@ -59,15 +29,6 @@ static always_inline u64 *lookup(const struct pt *pt, u64 va, int level, int *at
 u64 *pt_lookup(const struct pt *pt, u64 va, int level, int *at)
 {
 	return lookup(pt, va, level, at);
-}
-
-u64 *pt_lookup_leaf(const struct pt *pt, u64 va)
-{
-	struct descent d = descent_begin(pt, va);
-
-	if (!descent_step(&d, va, 4) || !descent_step(&d, va, 3) || !descent_step(&d, va, 2))
-		return NULL;
-	return d.entry;
 }
 
 /* make_tables - the rest of pt_ensure: @entry stands at level @at, above @level. */

@@ -99,6 +99,33 @@ static inline bool pt_is_leaf(const struct pt_format *fmt, u64 entry, int level)
 	return level == 1 || (entry & fmt->leaf);
 }
 
+/* A descent: what it needs of the tree, and where it stands. Lives in registers; with constants for the
+ * bits it is a few instructions a level. */
+struct pt_descent {
+	u64 present, leaf, addr, virt_offset;
+	u64 *entry;
+};
+
+static always_inline struct pt_descent pt_descent_begin(const struct pt *pt, u64 va, u64 present,
+							u64 leaf, u64 addr)
+{
+	return (struct pt_descent){
+		.present = present, .leaf = leaf, .addr = addr, .virt_offset = pt->virt_offset,
+		.entry = pt_table(pt, pt->root) + pt_index(va, 4),
+	};
+}
+
+/* pt_descent_step - from the entry of @va at @level to the one below; false if it names no table. */
+static always_inline bool pt_descent_step(struct pt_descent *d, u64 va, int level)
+{
+	u64 entry = READ_ONCE(*d->entry);
+
+	if (!(entry & d->present) || (entry & d->leaf))
+		return false;
+	d->entry = (u64 *)((entry & d->addr) + d->virt_offset) + pt_index(va, level - 1);
+	return true;
+}
+
 /* pt_lookup - the deepest entry that translates @va, going down to @level at most.
  * => reads without a lock; the entry may have changed when the caller looks: load it once
  * Return its address and, in *@at, its level: == @level if every table above exists, higher where a
@@ -106,7 +133,19 @@ static inline bool pt_is_leaf(const struct pt_format *fmt, u64 entry, int level)
 u64 *pt_lookup(const struct pt *pt, u64 va, int level, int *at);
 
 /* pt_lookup_leaf - the level-1 entry of @va, or NULL if a table is missing or a large leaf covers it. */
-u64 *pt_lookup_leaf(const struct pt *pt, u64 va);
+static always_inline u64 *pt_lookup_leaf_of(const struct pt *pt, u64 va, u64 present, u64 leaf, u64 addr)
+{
+	struct pt_descent d = pt_descent_begin(pt, va, present, leaf, addr);
+
+	if (!pt_descent_step(&d, va, 4) || !pt_descent_step(&d, va, 3) || !pt_descent_step(&d, va, 2))
+		return NULL;
+	return d.entry;
+}
+
+static inline u64 *pt_lookup_leaf(const struct pt *pt, u64 va)
+{
+	return pt_lookup_leaf_of(pt, va, pt->fmt->present, pt->fmt->leaf, pt->fmt->addr);
+}
 
 /* pt_ensure - as pt_lookup, making the tables that are missing.
  * => caller is the tree's only writer (its lock is held)

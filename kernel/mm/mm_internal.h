@@ -51,7 +51,8 @@ static inline bool pte_allows(pte_t pte, unsigned int acc)
 static inline u64 *mm_entry(const struct mm *mm, u64 at)
 {
 	/* The upper half of the root belongs to the kernel. */
-	return likely(at < MM_HVA_END) ? pt_lookup_leaf(&mm->pt, at) : NULL;
+	return likely(at < MM_HVA_END) ?
+		pt_lookup_leaf_of(&mm->pt, at, PTE_P, PTE_PS, PTE_ADDR) : NULL; /* pt_format_host */
 }
 
 /* table.c. table_create - the root. Return 0 or -ENOMEM.
@@ -105,6 +106,16 @@ struct swap_area {
 	u32 used, bad, lost;     /* [a] slots; lost: bad ones that hold nothing any more */
 };
 extern struct swap_area swap_areas[SWAP_AREAS];
+
+static inline struct slot_state slot_read(slot_t s)
+{
+	const struct swap_area *a = &swap_areas[slot_area(s) % SWAP_AREAS];
+	u32 i = slot_index(s);
+
+	ASSERT(i < a->nr_slots, "slot %#x: the area has %u slots", s.v, a->nr_slots);
+	return ((union slot_word){
+		.v = atomic_load(&a->clusters[i / CLUSTER_SLOTS].words[i % CLUSTER_SLOTS])}).s;
+}
 
 /* swap.c. swap_in - what a fault does when @entry holds a swap entry: the page comes back and is
  * mapped. *@frame: one that the caller has prepared, used if the page must be copied.

@@ -8,8 +8,9 @@
  *	               ^                             |
  *	               +--- while active is longer --+
  *
- * A page that is looked at for the first time is nearly always young: it was touched when it came.
- * So once counts as a second chance only, and the second time as proof of use.
+ * The touch that brought a page does not make it young where the secondary MMU can tell (ept.c, I3); by
+ * hva, and where a TLB still had it, it may. So once counts as a second chance only, and the second
+ * time as proof of use.
  *
  * A page that comes back after fewer evictions than the active list is long would have stayed in its
  * place, had it been there: it displaces the active pages, which get their chance to prove themselves

@@ -17,6 +17,7 @@ typedef struct { u64 v; } pte_t;
 #define PTE_W    (1ul << 1)
 #define PTE_A    (1ul << 5)
 #define PTE_D    (1ul << 6)
+#define PTE_PS   (1ul << 7) /* above level 1: a large leaf, which the primary table has none of */
 #define PTE_ZERO (1ul << 9) /* soft: maps the zero page; not counted, no rmap */
 #define PTE_SEEN (1ul << 10) /* soft: PTE_A was cleared without a flush */
 #define PTE_IN_TLB (PTE_A | PTE_SEEN) /* none of them: the processor has not cached it */

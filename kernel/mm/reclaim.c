@@ -55,6 +55,7 @@ struct batch {
 };
 
 static struct reclaim_stats counts; /* [a] */
+static u32 under_way;               /* [a] batches: pages that are on no list for a moment */
 
 void reclaim_stats(struct reclaim_stats *s)
 {
@@ -109,19 +110,31 @@ static always_inline void batch_move(struct batch *b, u32 to, u32 from)
 	b->entry[to] = b->entry[from];
 }
 
-/* batch_sort - by address, so that neighbours share a bracket and get neighbouring slots. */
+/* batch_sort - by address, so that neighbours share a bracket and get neighbouring slots. The keys alone
+ * are moved; a key's low bits tell whose it is. */
 static void batch_sort(struct batch *b)
 {
-	for (u32 i = 1; i < b->nr; i++) {
-		struct page *p = b->page[i];
-		u64 at = b->at[i], *entry = b->entry[i];
+	struct batch was;
+	u64 key[BATCH];
+	bool moved = false;
+
+	for (u32 i = 0; i < b->nr; i++) {
+		u64 k = b->at[i] | i;
 		u32 j = i;
 
-		for (; j > 0 && b->at[j - 1] > at; j--)
-			batch_move(b, j, j - 1);
-		b->page[j] = p;
-		b->at[j] = at;
-		b->entry[j] = entry;
+		for (; j > 0 && key[j - 1] > k; j--)
+			key[j] = key[j - 1];
+		key[j] = k;
+		moved |= j != i;
+		was.page[i] = b->page[i];
+		was.entry[i] = b->entry[i];
+	}
+	for (u32 i = 0; moved && i < b->nr; i++) {
+		u32 from = key[i] % PAGE_SIZE;
+
+		b->at[i] = key[i] - from;
+		b->page[i] = was.page[from];
+		b->entry[i] = was.entry[from];
 	}
 }
 
@@ -334,10 +347,7 @@ static enum fate page_judge(struct page *p, bool may_write)
 		goto out;
 	race_point("reclaim.frozen");
 	bool dirty = page_test(p, PG_DIRTY) && !mutant("redirtied_is_clean");
-	if (slot_read((slot_t){p->slot}).count == 0) {
-		slot_remove(p, 0, 0);
-		fate = FATE_FREE;
-	} else if (!page_test(p, PG_UPTODATE) || !dirty) {
+	if (!dirty || !page_test(p, PG_UPTODATE) || slot_read((slot_t){p->slot}).count == 0) {
 		slot_remove(p, 0, ++mm->lru.evictions);
 		swap_counts.clean_drops += may_write;
 		fate = FATE_FREE;
@@ -496,7 +506,9 @@ static u32 shrink(struct mm *mm, bool blind, u32 *looked)
 {
 	struct batch b = {.mm = mm, .flush_start = ~0ull, .blind = blind};
 
+	atomic_add(&under_way, 1);
 	u32 nr = isolate(&b, BATCH), gone = b.nr ? batch_run(&b) : 0;
+	atomic_sub(&under_way, 1);
 
 	*looked = b.locked_out ? 0 : nr; /* then it was no look */
 	return gone;
@@ -556,8 +568,8 @@ static bool charge_fits(const struct mm *mm, u64 want)
 }
 
 /* wait_or_give_up - nothing could be taken. Return false after full scans of @pages without a write that
- * may still end well. Where nothing was even looked at, others have it in their hands and give it back
- * soon: that counts little; and so does a look after which a read had still to end. */
+ * may still end well. Nothing counts while others have pages in their hands, which they give back soon;
+ * little, an empty list, and a look after which a read had still to end. */
 static bool wait_or_give_up(u64 *misses, u32 looked, u64 pages)
 {
 	if (swap_wait_write()) {
@@ -565,9 +577,16 @@ static bool wait_or_give_up(u64 *misses, u32 looked, u64 pages)
 		return true;
 	}
 	bool waited = swap_wait_read();
-	*misses += looked && !waited ? looked * EMPTY_LOOKS : 1;
+	if (atomic_load(&under_way) == 0)
+		*misses += looked && !waited ? looked * EMPTY_LOOKS : 1;
 	thread_yield(); /* who has a page locked may need this CPU */
 	return *misses <= FULL_SCANS * EMPTY_LOOKS * (pages + BATCH);
+}
+
+/* is_desperate - a full scan found nothing: youth saves nobody any more. */
+static bool is_desperate(u64 misses, u64 pages)
+{
+	return misses > EMPTY_LOOKS * (pages + BATCH);
 }
 
 /* reclaim_to_fit - Return 0; -ENOMEM: nothing can go; -EINTR. */
@@ -588,10 +607,11 @@ static int reclaim_to_fit(struct mm *mm, u64 want)
 			return trace(-ENOMEM);
 		if (swap_pages_in_flight() >= IN_FLIGHT_ENOUGH && swap_wait_write())
 			continue;
-		gone = shrink(mm, false, &looked);
+		u64 pages = atomic_load_relaxed(&mm->counter.usage);
+		gone = shrink(mm, is_desperate(misses, pages), &looked);
 		if (gone)
 			misses = 0;
-		else if (!wait_or_give_up(&misses, looked, atomic_load_relaxed(&mm->counter.usage)))
+		else if (!wait_or_give_up(&misses, looked, pages))
 			return trace(-ENOMEM);
 	}
 }

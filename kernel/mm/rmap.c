@@ -11,7 +11,8 @@
  * bottom, misses none that stays: those that move come from what it has seen.
  *
  * Locking: page->rmap, mapcount and the chain are under the hashed lock of the page, except that
- * the first mapping of a fresh frame needs none. */
+ * the first mapping needs none: mapcount rises from 0 under the page lock, or of a frame that nobody else
+ * has seen. */
 #include "cpu/spinlock.h"
 #include "lib/check.h"
 #include "lib/errno.h"
@@ -89,9 +90,10 @@ void rmap_drop_hint(struct page *p)
 bool rmap_hint(const struct page *p, const struct mm *mm, hva_t *at)
 {
 	u64 entry = atomic_load(&p->rmap);
+	bool single = !page_test(p, PG_RMAP_CHAIN);
 
-	*at = hva(page_test(p, PG_RMAP_CHAIN) ? 0 : entry & ENTRY_HVA);
-	return !page_test(p, PG_RMAP_CHAIN) && entry && entry >> 48 == mm->id;
+	*at = hva(single ? entry & ENTRY_HVA : 0);
+	return single && entry >> 48 == mm->id; /* ids begin at 1 */
 }
 
 /* chain_push - => hashed lock; @p has @count entries, at least one */
@@ -119,23 +121,38 @@ static int chain_push(struct page *p, u32 count, u64 entry)
 	return 0;
 }
 
-int rmap_add(struct page *p, const struct mm *mm, hva_t at)
+static always_inline void map_first(struct page *p, u64 entry)
+{
+	atomic_store(&p->rmap, entry);
+	if (unlikely(!page_test(p, PG_ANON)))
+		page_set(p, PG_ANON);
+	atomic_store(&p->mapcount, 1);
+}
+
+/* chain_add - @p was mapped elsewhere, too, when we looked. */
+static noinline int chain_add(struct page *p, u64 entry)
 {
 	struct spinlock *l = lock_of(p);
 	int err = 0;
 
 	spin_lock(l);
 	u32 count = p->mapcount;
-	if (count == 0) {
-		atomic_store(&p->rmap, entry_make(mm, at.v));
-		page_set(p, PG_ANON);
-	} else {
-		err = chain_push(p, count, entry_make(mm, at.v));
-	}
-	if (!err)
+	if (count == 0)
+		map_first(p, entry);
+	else
+		err = chain_push(p, count, entry);
+	if (count && !err)
 		atomic_store(&p->mapcount, count + 1);
 	spin_unlock(l);
 	return err;
+}
+
+int rmap_add(struct page *p, const struct mm *mm, hva_t at)
+{
+	if (unlikely(atomic_load_relaxed(&p->mapcount)))
+		return chain_add(p, entry_make(mm, at.v));
+	map_first(p, entry_make(mm, at.v));
+	return 0;
 }
 
 /* ---- removing -------------------------------------------------------------------------------- */

@@ -21,7 +21,7 @@ struct mm;
 struct page;
 
 void rmap_init(void);
-/* rmap_add - @mm maps @p at @at; raises mapcount. => PT lock
+/* rmap_add - @mm maps @p at @at; raises mapcount. => PT lock, page lock
  * Return 0; -ENOMEM only if @p was mapped already and no chain node is to be had. */
 int must_check rmap_add(struct page *p, const struct mm *mm, hva_t at);
 /* rmap_add_new - the first mapping of a frame that nobody else has seen yet: takes no lock. */

@@ -5,11 +5,6 @@
 #include "lib/mutant.h"
 #include "mm/mm_internal.h"
 
-union word {
-	u64 v;
-	struct slot_state s;
-};
-static_assert(sizeof(union word) == 8, "a slot is one word");
 static_assert(CLUSTER_SLOTS * sizeof(u64) == PAGE_SIZE, "a cluster's words fill a page");
 
 struct swap_area swap_areas[SWAP_AREAS];
@@ -22,11 +17,6 @@ static u64 *word_of(slot_t s)
 	CHECK(i < a->nr_slots && a->clusters[i / CLUSTER_SLOTS].words,
 	      "slot %#x: area %s has %u slots", s.v, a->dev ? a->dev->name : "(none)", a->nr_slots);
 	return &a->clusters[i / CLUSTER_SLOTS].words[i % CLUSTER_SLOTS];
-}
-
-struct slot_state slot_read(slot_t s)
-{
-	return ((union word){.v = atomic_load(word_of(s))}).s;
 }
 
 /* count_free - @s, which was @was, is free now: the area's counts fall. A bad one stays in use. */
@@ -83,7 +73,7 @@ static u64 *cluster_open(struct cluster *c)
 /* slot_give - @p becomes the cache's page of @s, which is free and whose word is @word. */
 static void slot_give(slot_t s, u64 *word, struct page *p)
 {
-	union word w = {.s = {.value = page_to_pfn(p).v, .flags = SLOT_CACHED}};
+	union slot_word w = {.s = {.value = page_to_pfn(p).v, .flags = SLOT_CACHED}};
 
 	p->slot = s.v;
 	page_get(p);
@@ -166,7 +156,7 @@ struct page *slot_page(slot_t s)
 	u64 *word = word_of(s);
 
 	for (;;) {
-		union word w = {.v = atomic_load(word)};
+		union slot_word w = {.v = atomic_load(word)};
 		struct page *p;
 		bool same = false;
 
@@ -177,7 +167,7 @@ struct page *slot_page(slot_t s)
 		preempt_disable();
 		bool got = page_get_unless_zero(p);
 		if (got) {
-			union word now = {.v = atomic_load(word)};
+			union slot_word now = {.v = atomic_load(word)};
 			same = (now.s.flags & SLOT_CACHED) && now.s.value == w.s.value;
 			if (!same)
 				page_put(p);
@@ -194,7 +184,7 @@ struct page *slot_page(slot_t s)
 bool slot_insert(slot_t s, struct page *p, struct slot_state *was)
 {
 	u64 *word = word_of(s);
-	union word w = {.v = atomic_load(word)}, now;
+	union slot_word w = {.v = atomic_load(word)}, now;
 
 	p->slot = s.v;
 	page_get(p);
@@ -216,7 +206,7 @@ void slot_remove(struct page *p, u16 flags, u32 value)
 {
 	slot_t s = {p->slot};
 	u64 *word = word_of(s);
-	union word w = {.v = atomic_load(word)}, now;
+	union slot_word w = {.v = atomic_load(word)}, now;
 
 	CHECK((w.s.flags & SLOT_CACHED) && w.s.value == page_to_pfn(p).v,
 	      "slot %#x is not of frame %#lx: flags %#x value %#x", s.v, page_to_pfn(p).v, w.s.flags,
@@ -241,7 +231,7 @@ void slot_remove(struct page *p, u16 flags, u32 value)
 void slot_get(slot_t s)
 {
 	u64 *word = word_of(s);
-	union word w = {.v = atomic_load(word)}, now;
+	union slot_word w = {.v = atomic_load(word)}, now;
 
 	do {
 		CHECK(w.s.count != 0xffff && (w.s.count || (w.s.flags & SLOT_CACHED)),
@@ -254,14 +244,14 @@ void slot_get(slot_t s)
 bool slot_put(slot_t s)
 {
 	u64 *word = word_of(s);
-	union word w = {.v = atomic_load(word)}, now;
+	union slot_word w = {.v = atomic_load(word)}, now;
 
 	do {
 		CHECK(w.s.count, "slot %#x dropped, but nobody had it", s.v);
 		now = w;
 		now.s.count--;
 		if (now.s.count == 0 && !(w.s.flags & SLOT_CACHED))
-			now.v = ((union word){.s = {.flags = w.s.flags & SLOT_BAD}}).v;
+			now.v = ((union slot_word){.s = {.flags = w.s.flags & SLOT_BAD}}).v;
 	} while (!atomic_cas(word, &w.v, now.v));
 	if (now.s.count)
 		return false;
@@ -274,7 +264,7 @@ bool slot_put(slot_t s)
 void slot_retire(slot_t s)
 {
 	u64 *word = word_of(s);
-	union word w = {.v = atomic_load(word)}, now;
+	union slot_word w = {.v = atomic_load(word)}, now;
 
 	do {
 		if (w.s.flags & SLOT_BAD)

@@ -52,6 +52,12 @@ struct slot_state {
 	u16 flags;
 };
 
+union slot_word {
+	u64 v;
+	struct slot_state s;
+};
+static_assert(sizeof(union slot_word) == 8, "a slot is one word");
+
 static inline u32 slot_area(slot_t s)
 {
 	return s.v >> SLOT_INDEX_BITS;
@@ -66,8 +72,6 @@ static inline u32 slot_index(slot_t s)
  * and the cache's reference.
  * Return how many, at least 1; 0: the swap is full, or there is none. */
 u32 slots_alloc(struct page **pages, u32 want);
-
-struct slot_state slot_read(slot_t s);
 
 /* slot_page - the cache's page of @s with a reference, or NULL if it has none now. */
 struct page *slot_page(slot_t s);

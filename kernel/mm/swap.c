@@ -23,7 +23,7 @@
 #include "lib/errno.h"
 #include "lib/mutant.h"
 #include "lib/string.h"
-#include "mm/disk.h"
+#include "block/disk.h"
 #include "mm/mm_internal.h"
 #include "mm/rmap.h"
 #include "sched/thread.h"
@@ -57,10 +57,10 @@ static struct window stream_follow(struct mm *mm, u64 at)
 	static u32 clock; /* a race only confuses ages */
 
 	for (s = mm->stream; s < mm->stream + SWAP_STREAMS; s++) {
-		if (s->window && s->step && s->next == at)
-			goto found;
-		if (s->window && !s->step && (at == s->next + PAGE_SIZE || at == s->next - PAGE_SIZE)) {
-			s->step = (s64)(at - s->next);
+		s64 d = (s64)(at - s->next);
+
+		if (s->step ? d == 0 : d == (s64)PAGE_SIZE || d == -(s64)PAGE_SIZE) {
+			s->step = s->step ?: d;
 			goto found;
 		}
 		if ((s32)(s->used - oldest->used) < 0)
@@ -70,7 +70,7 @@ static struct window stream_follow(struct mm *mm, u64 at)
 	return (struct window){.start = at, .step = PAGE_SIZE, .nr = 1};
 
 found:
-	s->window = MIN(s->window == 1 ? WINDOW_FIRST : s->window * 2, (u32)WINDOW_MAX);
+	s->window = MIN(s->window <= 1 ? WINDOW_FIRST : s->window * 2, (u32)WINDOW_MAX);
 	s->used = ++clock;
 	s->next = at + (u64)s->step * s->window;
 	return (struct window){.start = at, .step = s->step, .nr = s->window};
@@ -173,10 +173,12 @@ static void fill_same(struct page *p, u32 fill)
 }
 
 /* read_start - the frames enter the cache, which has them from now on, and their reads are submitted;
- * frames that others have made needless go back. */
-static void read_start(struct read *r)
+ * frames that others have made needless go back. Returns the page of @want, if it is among them, with a
+ * reference. */
+static struct page *read_start(struct read *r, u64 want)
 {
 	struct slot_state was[WINDOW_MAX];
+	struct page *wanted = NULL;
 	u32 nr = 0, nr_read = 0;
 
 	rwsem_read_lock(&r->mm->mmap_lock);
@@ -195,35 +197,35 @@ static void read_start(struct read *r)
 	for (u32 i = 0; i < nr; i++) {
 		struct page *p = r->page[i];
 
-		atomic_sub(&p->refcount, 1); /* ours; its lock keeps it in the cache */
+		if (r->at[i] == want)
+			wanted = p;
+		else
+			atomic_sub(&p->refcount, 1); /* ours; its lock keeps it in the cache */
 		if (was[i].flags & SLOT_SAME)
 			fill_same(p, was[i].value);
 		else
 			r->page[nr_read++] = p;
 	}
 	swap_read_pages(r->page, nr_read);
+	return wanted;
 }
 
-/* swap_read - start reading what belongs at @at, and, unless @alone, what comes behind it.
- * Return 0 or an error of frame_prepare. */
-static int swap_read(struct mm *mm, u64 at, bool alone)
+/* read_which - the plan for a fault at @at, whose page is not in memory: it, and, unless @alone, what
+ * comes behind it. => mmap_lock for read */
+static void read_which(struct read *r, struct mm *mm, const u64 *entry, u64 at, bool alone)
 {
-	struct read r;
-
-	r.mm = mm;
-	r.window = (struct window){.start = at, .step = PAGE_SIZE, .nr = 1};
-	rwsem_read_lock(&mm->mmap_lock);
+	r->mm = mm;
+	r->window = (struct window){.start = at, .step = PAGE_SIZE, .nr = 1};
 	if (!alone) {
 		spin_lock(&mm->pt_lock);
-		r.window = stream_follow(mm, at);
+		r->window = stream_follow(mm, at);
 		spin_unlock(&mm->pt_lock);
 	}
-	read_plan(&r);
-	rwsem_read_unlock(&mm->mmap_lock);
-	int err = read_frames(&r, true);
-	if (!err)
-		read_start(&r);
-	return err;
+	r->nr = 1;
+	r->at[0] = at;
+	r->entry[0] = entry;
+	if (r->window.nr > 1)
+		read_plan(r);
 }
 
 /* read_ahead - @p, which somebody reached at @at, was marked: the next window of its run. */
@@ -249,7 +251,7 @@ static void read_ahead(struct mm *mm, struct page *p, u64 at)
 		read_plan(&r);
 	rwsem_read_unlock(&mm->mmap_lock);
 	if (r.nr && read_frames(&r, false) == 0)
-		read_start(&r);
+		(void)read_start(&r, 0);
 }
 
 /* ---- mapping what came back ----------------------------------------------------------------------- */
@@ -409,30 +411,36 @@ static int page_wait(struct mm *mm, struct page *p, slot_t s)
 
 int swap_in(struct mm *mm, u64 *entry, u64 at, unsigned int acc, struct page **frame, struct mm_page *out)
 {
-	bool alone = false, read = false;
+	bool alone = false;
 	int err;
 
 	for (;;) {
 		struct page *p = NULL;
+		struct read r;
 
 		rwsem_read_lock(&mm->mmap_lock);
 		pte_t pte = pte_read(entry);
 		bool swapped = pte_is_swap(pte);
-		if (swapped)
+		if (swapped) {
 			p = slot_page(pte_slot(pte));
+			if (!p)
+				read_which(&r, mm, entry, at, alone);
+		}
 		rwsem_read_unlock(&mm->mmap_lock);
 		if (!swapped)
 			return -EAGAIN;
-		if (!p) {
+		if (p) {
+			swap_counts.readahead_hits += !atomic_load(&p->mapcount);
+		} else {
 			if (reads_alone(pte_slot(pte)))
 				return swap_in_private(mm, entry, at, pte, frame, out);
-			err = swap_read(mm, at, alone);
+			err = read_frames(&r, true);
 			if (err)
 				return err;
-			read = true;
-			continue;
+			p = read_start(&r, at);
+			if (!p)
+				continue; /* somebody else was quicker */
 		}
-		swap_counts.readahead_hits += !read && !atomic_load(&p->mapcount);
 		if (page_test(p, PG_READAHEAD))
 			read_ahead(mm, p, at);
 		err = page_wait(mm, p, pte_slot(pte));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Swap areas come and go while guests run.
  *
- * An area is used only after both its headers were read and found to be Neap's (mm/disk.h, N12); what
+ * An area is used only after both its headers were read and found to be Neap's (block/disk.h, N12); what
  * an earlier run left between them is never read, because every slot begins free.
  *
  * swap_off: no slot is given out any more; every swap entry that names the area is faulted in, and
@@ -12,7 +12,7 @@
 #include "lib/errno.h"
 #include "lib/printk.h"
 #include "lib/string.h"
-#include "mm/disk.h"
+#include "block/disk.h"
 #include "mm/mm_internal.h"
 #include "mm/rmap.h"
 #include "sched/mutex.h"

@@ -58,15 +58,15 @@ void notifier_remove(struct notifier_head *h, struct mm_notifier *n)
 /* ---- brackets -------------------------------------------------------------------------------- */
 
 /* bucket_set - the buckets that [@start, @end) falls into, each once however long the range is. */
-static u32 bucket_set(u64 start, u64 end)
+static always_inline u32 bucket_set(u64 start, u64 end)
 {
 	u64 first = start >> NOTIFIER_BUCKET_SHIFT;
 	u64 last = (end - 1) >> NOTIFIER_BUCKET_SHIFT;
-	u32 set = 0;
+	u32 set = 1u << first % NOTIFIER_BUCKETS;
 
 	last = MIN(last, first + NOTIFIER_BUCKETS - 1);
-	for (u64 b = first; b <= last; b++)
-		set |= 1u << b % NOTIFIER_BUCKETS;
+	while (unlikely(first < last))
+		set |= 1u << ++first % NOTIFIER_BUCKETS;
 	return set;
 }
 

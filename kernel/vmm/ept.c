@@ -8,6 +8,10 @@
  *      frame there without a bracket between is our bug.
  *  I2. An spte is taken away by one exchange; dirty is what came out (rule 7). Where the processor
  *      keeps no dirty bits (fmt->dirty is 0), whoever could write is taken to have written (N4).
+ *  I3. The access that a fault was for does not make its page young: when the vCPU faults again, the
+ *      accessed bit of what it installed last is cleared. What uses the page after that sets it
+ *      again, at the latest after the next flush. So reclaim need not look at every page twice.
+ *      (The pointer may have become another page's: that one is taken for old once too often.)
  *
  * Locking: mmu_lock for every writer. The processor sets accessed and dirty meanwhile. */
 #include "lib/check.h"
@@ -67,6 +71,11 @@ static int ept_map(struct vm *vm, gfn_t f, pfn_t p, unsigned int acc)
 	u64 old = READ_ONCE(*entry);
 	u64 bits = pt->fmt->leaf_bits(acc, 1);
 	if (likely(!pt_is_present(pt->fmt, old))) {
+		u64 **fresh = &vm->installer->fresh;
+
+		if (likely(*fresh)) /* I3 */
+			atomic_and(*fresh, ~pt->fmt->accessed);
+		*fresh = entry;
 		atomic_store(entry, pfn_to_hpa(p).v | bits | pt->fmt->accessed);
 		return 0;
 	}
@@ -107,7 +116,11 @@ static bool ept_zap(struct vm *vm, u64 start, u64 end)
 	struct visit visit = {.vm = vm};
 
 	assert_held(&vm->mmu_lock);
-	pt_for_each(&vm->pt, start << PAGE_SHIFT, end << PAGE_SHIFT, zap_one, &visit);
+	u64 *entry = end - start == 1 ? pt_lookup_leaf(&vm->pt, start << PAGE_SHIFT) : NULL;
+	if (!entry) /* else it is one page, as reclaim mostly asks */
+		pt_for_each(&vm->pt, start << PAGE_SHIFT, end << PAGE_SHIFT, zap_one, &visit);
+	else if (pt_is_present(vm->pt.fmt, READ_ONCE(*entry)))
+		(void)zap_one(&visit, 0, 1, entry);
 	return visit.found;
 }
 

@@ -67,10 +67,10 @@ void memslots_overlap(const struct memslots *s, u64 start, u64 end,
 
 	for (u32 i = 0; i < nr; i++) {
 		const struct memslot *slot = &s->slot[i];
-		u64 from = MAX(start, slot->hva);
-		u64 to = MIN(end, slot->hva + (slot->nr_pages << PAGE_SHIFT));
-		if (from < to)
-			fn(ctx, slot->gfn + ((from - slot->hva) >> PAGE_SHIFT),
-			   slot->gfn + ((to - slot->hva) >> PAGE_SHIFT));
+		u64 slot_end = slot->hva + (slot->nr_pages << PAGE_SHIFT);
+		if (end <= slot->hva || start >= slot_end)
+			continue;
+		fn(ctx, slot->gfn + ((MAX(start, slot->hva) - slot->hva) >> PAGE_SHIFT),
+		   slot->gfn + ((MIN(end, slot_end) - slot->hva) >> PAGE_SHIFT));
 	}
 }

@@ -57,6 +57,7 @@ struct vcpu {
 	} fetch;
 	u64 spare_tables[SPARE_TABLES]; /* [t] physical addresses, zeroed */
 	u32 nr_spare_tables;
+	u64 *fresh; /* [mmu_lock] the spte that its last fault installed (ept.c, I3) */
 	struct thread thread;
 	/* Statistics [t] */
 	u64 exits[NR_EXIT_REASONS];

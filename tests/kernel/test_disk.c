@@ -9,7 +9,7 @@
 #include "lib/errno.h"
 #include "lib/printk.h"
 #include "lib/string.h"
-#include "mm/disk.h"
+#include "block/disk.h"
 #include "mm/frame.h"
 #include "mm/page.h"
 #include "mm/swap.h"

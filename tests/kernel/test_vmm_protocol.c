@@ -298,10 +298,10 @@ static bool young(int kind)
 	return is;
 }
 
-/* clear_young - of the place, asked for among others that are not memory, or not mapped. */
+/* clear_young - of the place, asked for behind one that is no memory. */
 static bool clear_young(void)
 {
-	const u64 at[] = {0, test_hva(vm, PLACE), test_hva(vm, PLACE) + PAGE_SIZE};
+	const u64 at[] = {MM_HVA_END - PAGE_SIZE, test_hva(vm, PLACE)};
 
 	rwsem_read_lock(&vm->mm->mmap_lock);
 	u32 set = notifier_clear_young(&vm->mm->notifiers, vm->mm, at, ARRAY_SIZE(at));
@@ -314,6 +314,13 @@ static void test_young(void)
 	fault_place(ACC_W);
 	report(young(YOUNG_TEST) && clear_young() && !young(YOUNG_TEST) && !clear_young(),
 	       "an spte is young until its accessed bit is cleared");
+	zap(PLACE, PAGE_SIZE);
+	fault_place(ACC_W);
+	bool before = young(YOUNG_TEST);
+	int err = mmu_fault(vm->vcpus[0], gpa(PLACE + KIB(512)), ACC_R);
+	report(before && err == 0 && !young(YOUNG_TEST),
+	       "what a fault was for is old when its vCPU faults again");
+	zap(PLACE + KIB(512), PAGE_SIZE);
 	u64 gen = vm->tlb_gen;
 	atomic_or(test_spte(vm, PLACE), vm->pt.fmt->accessed);
 	report(young(YOUNG_CLEAR_FLUSH) && !young(YOUNG_CLEAR_FLUSH) && vm->tlb_gen == gen + 1,

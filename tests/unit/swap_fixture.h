@@ -8,7 +8,7 @@
 
 #include "fault_blkdev.h"
 #include "lib/swap_header.h"
-#include "mm/disk.h"
+#include "block/disk.h"
 #include "mm/reclaim.h"
 #include "mm/swap.h"
 

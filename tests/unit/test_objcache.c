@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* sources:
- * kernel/mm/[a-z]*.c kernel/notifier/notifier.c
+ * kernel/mm/[a-z]*.c kernel/block/disk.c kernel/notifier/notifier.c
  * kernel/lib/blkdev.c kernel/lib/crc32.c kernel/lib/disk_content.c kernel/lib/errno.c
  * kernel/lib/format.c kernel/lib/gpt.c kernel/lib/mutant.c kernel/lib/pt_format.c kernel/lib/pt_walk.c
  * kernel/lib/string.c kernel/lib/swap_header.c

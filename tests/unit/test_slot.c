@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* sources:
- * kernel/mm/[a-z]*.c kernel/notifier/notifier.c
+ * kernel/mm/[a-z]*.c kernel/block/disk.c kernel/notifier/notifier.c
  * kernel/lib/blkdev.c kernel/lib/crc32.c kernel/lib/disk_content.c kernel/lib/errno.c
  * kernel/lib/format.c kernel/lib/gpt.c kernel/lib/mutant.c kernel/lib/pt_format.c kernel/lib/pt_walk.c
  * kernel/lib/string.c kernel/lib/swap_header.c
@@ -12,7 +12,7 @@
 #include "fault_blkdev.h"
 #include "lib/atomic.h"
 #include "lib/swap_header.h"
-#include "mm/disk.h"
+#include "block/disk.h"
 #include "mm/mm_internal.h"
 
 #define NR_SLOTS   1022 /* of the first disk: a full cluster and a short one */
@@ -235,9 +235,9 @@ static void wrong_uses_panic(void **state)
 	expect_panic("is not of frame", remove_it, p);
 	expect_panic("taken: count 0", get_it, NULL);
 	wrong_slot = slot(NR_SLOTS);
-	expect_panic("disk0 has 1022 slots", read_it, NULL);
+	expect_panic("the area has 1022 slots", read_it, NULL);
 	wrong_slot = slot(5u << SLOT_INDEX_BITS);
-	expect_panic("(none) has 0 slots", read_it, NULL);
+	expect_panic("the area has 0 slots", read_it, NULL);
 }
 
 /* ---- giving out -------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Disks as mm sees them: what is on each, waiting for a request, and the one door to writing (N12). */
+/* Disks as the swap layer sees them: what is on each, waiting for a request, and the one door to writing (N12). */
 #pragma once
 
 #include "lib/blkdev.h"

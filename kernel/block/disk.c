@@ -4,8 +4,9 @@
  *
  * The device list is walked while partitions are added to its end: their turn comes, and they have no
  * partitions themselves. */
-#include "mm/disk.h"
+#include "block/disk.h"
 
+#include "cpu/memory.h"
 #include "lib/atomic.h"
 #include "lib/check.h"
 #include "lib/errno.h"
@@ -14,7 +15,6 @@
 #include "lib/printk.h"
 #include "lib/string.h"
 #include "mm/frame.h"
-#include "mm/page.h"
 #include "sched/thread.h"
 #include "sched/wait.h"
 
@@ -95,14 +95,14 @@ int disk_read(struct blkdev *dev, u64 sector, u64 phys, u64 bytes)
 /* look - read the ends of @dev into @at. Return 0 with @v filled. */
 static int look(struct blkdev *dev, struct page *at, struct disk_view *v)
 {
-	u64 phys = page_to_phys(at), tail;
+	u64 phys = frame_phys(at), tail;
 	int err;
 
 	v->bytes = dev->nr_sectors * SECTOR_SIZE;
 	if (v->bytes < SWAP_HEADER_BYTES)
 		return trace(-EINVAL);
 	tail = swap_area_bytes(v->bytes) - SWAP_HEADER_BYTES;
-	v->head = page_to_virt(at);
+	v->head = phys_to_virt(phys);
 	v->head_bytes = MIN(v->bytes, DISK_HEAD_BYTES);
 	v->tail = v->head + DISK_HEAD_BYTES;
 	v->tail_bytes = v->bytes - tail;
