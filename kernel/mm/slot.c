@@ -9,7 +9,7 @@ static_assert(CLUSTER_SLOTS * sizeof(u64) == PAGE_SIZE, "a cluster's words fill 
 
 struct swap_area swap_areas[SWAP_AREAS];
 
-static u64 *word_of(slot_t s)
+static always_inline u64 *word_of(slot_t s)
 {
 	struct swap_area *a = &swap_areas[slot_area(s) % SWAP_AREAS];
 	u32 i = slot_index(s);

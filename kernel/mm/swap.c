@@ -59,7 +59,7 @@ static struct window stream_follow(struct mm *mm, u64 at)
 	for (s = mm->stream; s < mm->stream + SWAP_STREAMS; s++) {
 		s64 d = (s64)(at - s->next);
 
-		if (s->step ? d == 0 : d == (s64)PAGE_SIZE || d == -(s64)PAGE_SIZE) {
+		if (unlikely((u64)(d + (s64)PAGE_SIZE) <= 2 * PAGE_SIZE) && (d == 0) == (s->step != 0)) {
 			s->step = s->step ?: d;
 			goto found;
 		}

@@ -10,9 +10,11 @@
  * after a write needs a thread (freeing frames, page lists), so its request waits on a list: the reclaim
  * thread takes it, or whoever waits for frames himself.
  *
- * Writes may use WRITE_MAX of the requests only: a fault that reads does not stand behind them all.
+ * Writes may use the first WRITE_MAX of the requests only, and reads begin at the other end: a fault that
+ * reads does not stand behind them all.
  *
- * Locking: io_lock (RANK_SWAP_IO, irq) for both lists. A request belongs to who took it off one. */
+ * Locking: a request is free while its bit is set, and belongs to who clears it; io_lock (RANK_SWAP_IO, irq)
+ * for the list. */
 #include "cpu/memory.h"
 #include "cpu/spinlock.h"
 #include "lib/check.h"
@@ -28,9 +30,10 @@
 #define SLOT_SECTORS (PAGE_SIZE / SECTOR_SIZE)
 
 static struct spinlock io_lock = SPINLOCK_INIT(RANK_SWAP_IO);
-static struct list free_list = LIST_INIT(free_list);   /* under io_lock */
+static struct swap_io *requests;                       /* [o] */
+static u32 free_set;                                   /* [a] a bit for each */
 static struct list ended_list = LIST_INIT(ended_list); /* under io_lock */
-static u32 nr_writes; /* under io_lock: writes in flight, or ended and not harvested */
+static u32 nr_writes; /* [a] in flight, or ended and not harvested */
 static u32 nr_put;    /* [a] requests that are free again; wraps */
 static u32 nr_unended; /* [a] pages of those in flight */
 static u32 nr_reads, nr_reads_ended; /* [a] requests in flight; those that were, wraps */
@@ -43,10 +46,9 @@ void swap_io_init(void)
 	struct page *p = frame_alloc_order(FRAME_KERNEL, order, FRAME_ZERO);
 
 	CHECK(p, "no memory for %u swap requests", NR_REQUESTS);
-	struct swap_io *io = page_to_virt(p);
+	requests = page_to_virt(p);
 	wait_init(&swap_ended);
-	for (u32 i = 0; i < NR_REQUESTS; i++)
-		list_add(&free_list, &io[i].link);
+	atomic_store(&free_set, ~0u >> (32 - NR_REQUESTS));
 }
 
 bool swap_has_harvest(void)
@@ -61,23 +63,25 @@ u32 swap_pages_in_flight(void)
 
 /* ---- getting and giving back ----------------------------------------------------------------- */
 
-static struct swap_io *io_try_get(bool write)
+/* usable - of the free requests @set, those that a write, or a read, may take. */
+static u32 usable(u32 set, bool write)
 {
-	struct swap_io *io = NULL;
-
-	u64 flags = spin_lock_irqsave(&io_lock);
-	if (!list_empty(&free_list) && (!write || nr_writes < WRITE_MAX)) {
-		io = list_first(&free_list, struct swap_io, link);
-		list_del(&io->link);
-		nr_writes += write;
-	}
-	spin_unlock_irqrestore(&io_lock, flags);
-	return io;
+	return write ? set & ((1u << WRITE_MAX) - 1) : set;
 }
 
-static bool io_is_free(bool write)
+static struct swap_io *io_try_get(bool write)
 {
-	return !list_empty(&free_list) && (!write || atomic_load(&nr_writes) < WRITE_MAX);
+	u32 set = atomic_load(&free_set), may, i;
+
+	do {
+		may = usable(set, write);
+		if (!may)
+			return NULL;
+		i = write ? (u32)__builtin_ctz(may) : 31 - (u32)__builtin_clz(may);
+	} while (!atomic_cas(&free_set, &set, set & ~(1u << i)));
+	if (write)
+		atomic_add(&nr_writes, 1);
+	return &requests[i];
 }
 
 static struct swap_io *io_get(bool write)
@@ -89,7 +93,8 @@ static struct swap_io *io_get(bool write)
 		if (swap_has_harvest())
 			(void)swap_harvest();
 		else
-			wait_event(&swap_ended, swap_has_harvest() || io_is_free(write));
+			wait_event(&swap_ended, swap_has_harvest() ||
+					       usable(atomic_load(&free_set), write));
 	}
 	io->nr = 0;
 	io->rq = (struct blk_request){.op = write ? BLK_WRITE : BLK_READ, .segments = io->segments,
@@ -99,10 +104,9 @@ static struct swap_io *io_get(bool write)
 
 static void io_put(struct swap_io *io)
 {
-	u64 flags = spin_lock_irqsave(&io_lock);
-	nr_writes -= io->rq.op == BLK_WRITE;
-	list_add(&free_list, &io->link);
-	spin_unlock_irqrestore(&io_lock, flags);
+	if (io->rq.op == BLK_WRITE)
+		atomic_sub(&nr_writes, 1);
+	atomic_or(&free_set, 1u << (io - requests));
 	atomic_add(&nr_put, 1);
 	wait_wake_all(&swap_ended);
 }
