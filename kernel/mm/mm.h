@@ -98,7 +98,9 @@ struct mm_page {
 	struct page *page; /* with a reference for the caller: page_put */
 	pfn_t pfn;
 	bool writable;     /* the primary PTE allows writes now */
-	bool refault;      /* it was swapped, and this call brought it back */
+	bool refault;      /* it was swapped, and this call brought it back, */
+	u8 before, after;  /* and mapped so many of its neighbours, which had been read ahead, too: all
+			    * lie in one notifier bucket */
 };
 
 /* mm_gup - a reference on the page behind @at, faulting it in for @acc (get_user_pages style).

@@ -119,15 +119,20 @@ static void batch_sort(struct batch *b)
 	bool moved = false;
 
 	for (u32 i = 0; i < b->nr; i++) {
-		u64 k = b->at[i] | i;
-		u32 j = i;
-
-		for (; j > 0 && key[j - 1] > k; j--)
-			key[j] = key[j - 1];
-		key[j] = k;
-		moved |= j != i;
+		key[i] = b->at[i] | i;
 		was.page[i] = b->page[i];
 		was.entry[i] = b->entry[i];
+	}
+	for (u32 gap = 5; gap; gap = gap > 1) {
+		for (u32 i = gap; i < b->nr; i++) {
+			u64 k = key[i];
+			u32 j = i;
+
+			for (; j >= gap && key[j - gap] > k; j -= gap)
+				key[j] = key[j - gap];
+			key[j] = k;
+			moved |= j != i;
+		}
 	}
 	for (u32 i = 0; moved && i < b->nr; i++) {
 		u32 from = key[i] % PAGE_SIZE;
@@ -247,8 +252,7 @@ static void unmap_one(struct batch *b, struct page *p, u64 at, u64 *entry)
 	if ((old.v & PTE_D) && !mutant("unmap_drops_dirty"))
 		page_set(p, PG_DIRTY);
 	slot_get((slot_t){p->slot});
-	rmap_remove(p, mm, hva(at));
-	rmap_set_hint(p, mm, hva(at));
+	rmap_become_hint(p, mm, hva(at));
 	atomic_store(entry, pte_of_slot((slot_t){p->slot}).v);
 	atomic_sub(&p->refcount, 1);
 	mm->nr_anon--;

@@ -82,6 +82,15 @@ void rmap_set_hint(struct page *p, const struct mm *mm, hva_t at)
 	atomic_store(&p->rmap, entry_make(mm, at.v));
 }
 
+/* No lock: who could add a mapping needs the page lock, who could remove this one the PT lock. */
+void rmap_become_hint(struct page *p, const struct mm *mm, hva_t at)
+{
+	CHECK(p->mapcount == 1 && p->rmap == entry_make(mm, at.v),
+	      "frame %#lx: its only mapping is not mm %u hva %#lx; mapcount %u flags %#x",
+	      page_to_pfn(p).v, mm->id, at.v, p->mapcount, p->flags);
+	atomic_store(&p->mapcount, 0);
+}
+
 void rmap_drop_hint(struct page *p)
 {
 	atomic_store(&p->rmap, 0);

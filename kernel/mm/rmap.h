@@ -30,9 +30,11 @@ void rmap_add_new(struct page *p, const struct mm *mm, hva_t at);
 void rmap_remove(struct page *p, const struct mm *mm, hva_t at);
 
 /* rmap_set_hint - @p has no mapping, but belongs at @at: kept while it is in the swap cache.
+ * rmap_become_hint - its only mapping goes, and stays as a hint. => page lock, PT lock
  * rmap_drop_hint - no longer: it leaves the cache, and has no mapping.
  * rmap_hint - that, of a page without mapping, or the mapping of a page that has one; false: neither. */
 void rmap_set_hint(struct page *p, const struct mm *mm, hva_t at);
+void rmap_become_hint(struct page *p, const struct mm *mm, hva_t at);
 void rmap_drop_hint(struct page *p);
 bool rmap_hint(const struct page *p, const struct mm *mm, hva_t *at);
 

@@ -14,7 +14,8 @@
  *
  * Readahead follows up to four runs of faults in each mm. A run that goes on has its window doubled,
  * up and down alike; one of the pages read is marked, and reaching it starts the next window before
- * anybody waits for it.
+ * anybody waits for it. Pages of a run that have come are mapped together with the one that was touched,
+ * by both MMUs: one fault for a window.
  *
  * Locking: slots are looked up from a PTE with mmap_lock held for read (swap_off waits for who does).
  * No lock but the page's own is held across the disk (N5). After the wait all is looked at again:
@@ -30,6 +31,9 @@
 
 #define WINDOW_FIRST 4
 #define WINDOW_MAX   SWAP_IO_PAGES
+#define ALONG_MAX    31
+#define TABLE_SPAN   (PAGE_SIZE * PT_ENTRIES) /* what the PTEs of one table map */
+static_assert(TABLE_SPAN == 1ul << NOTIFIER_BUCKET_SHIFT, "a table's pages share a bucket");
 
 bool swap_is_tight(void)
 {
@@ -79,9 +83,7 @@ found:
 /* pte_beside - the PTE of @at, if @entry is that of @other: neighbours mostly share a table. */
 static const u64 *pte_beside(const struct mm *mm, const u64 *entry, u64 other, u64 at)
 {
-	const u64 table = PAGE_SIZE << 9;
-
-	if (entry && at / table == other / table)
+	if (entry && at / TABLE_SPAN == other / TABLE_SPAN)
 		return entry + (s64)(at - other) / (s64)PAGE_SIZE;
 	return mm_entry(mm, at);
 }
@@ -121,24 +123,39 @@ static void read_plan(struct read *r)
 	}
 }
 
+/* charge_run - room for the whole window on the mm's account, others leaving for it: a window that takes
+ * what happens to be free is cut short at every limit. Not more than an eighth of what the mm may
+ * hold. Returns how many pages are charged. */
+static u32 charge_run(struct read *r)
+{
+	if (r->nr <= 1)
+		return 0;
+
+	u64 most = atomic_load_relaxed(&r->mm->counter.limit) / 8;
+	u32 nr = MIN(r->nr, most);
+
+	return nr > 1 && mm_charge_wait(r->mm, nr) == 0 ? nr : 0;
+}
+
 /* read_frames - a frame for each; for the first, if somebody waits for it, whatever it takes. */
 static int read_frames(struct read *r, bool must)
 {
-	u32 nr = 0;
+	u32 charged = charge_run(r), nr = 0;
 	int err = 0;
 
-	if (must && r->nr) {
+	if (must && r->nr && !charged) {
 		err = frame_prepare(r->mm, &r->page[0], 0);
 		nr = err == 0;
 	}
-	while (!err && nr < r->nr && res_counter_charge(&r->mm->counter, 1, NULL) == 0) {
-		r->page[nr] = frame_alloc(FRAME_GUEST, FRAME_NOWAIT);
-		if (!r->page[nr]) {
-			mm_uncharge_frame(r->mm);
+	for (; nr < charged; nr++) {
+		r->page[nr] = frame_alloc(FRAME_GUEST, nr == 0 && must ? 0 : FRAME_NOWAIT);
+		if (!r->page[nr])
 			break;
-		}
-		nr++;
 	}
+	if (charged > nr)
+		res_counter_uncharge(&r->mm->counter, charged - nr);
+	if (charged && must && nr == 0)
+		err = trace(thread_killed() ? -EINTR : -ENOMEM);
 	r->nr = nr;
 	return err;
 }
@@ -309,7 +326,6 @@ static int map_cached(struct mm *mm, u64 *entry, u64 at, pte_t pte, struct page 
 	mm->nr_swapped--;
 	mm->nr_anon++;
 	mm->swapins++;
-	mm->faults++;
 out:
 	spin_unlock(&mm->pt_lock);
 	return err;
@@ -339,8 +355,47 @@ static int copy_cached(struct mm *mm, u64 *entry, u64 at, pte_t pte, struct page
 	return err;
 }
 
+/* is_waiting - @p was read ahead, and nobody has come for it yet. One that is on its way out is on no list. A
+ * marked one is left for a fault, which starts the next window. */
+static bool is_waiting(const struct page *p)
+{
+	const u32 all = PG_UPTODATE | PG_LRU, none = PG_READAHEAD | PG_WRITEBACK | PG_DIRTY;
+
+	return (atomic_load(&p->flags) & (all | none)) == all && atomic_load(&p->mapcount) == 0;
+}
+
+/* map_along - pages beside @at that wait in the cache are mapped as well: their faults are spared. They
+ * are not young by that. @step: 1 or -1. Returns how many. => mmap_lock for read, @at is in @r */
+static u8 map_along(struct mm *mm, u64 *entry, u64 at, s64 step, const struct region *r)
+{
+	const u64 in_table = at % TABLE_SPAN / PAGE_SIZE;
+	const u64 table_room = step > 0 ? PT_ENTRIES - 1 - in_table : in_table;
+	const u64 region_room = step > 0 ? (r->end - at) / PAGE_SIZE - 1 : (at - r->start) / PAGE_SIZE;
+	const u64 room = MIN(table_room, region_room);
+	u8 nr = 0;
+
+	for (bool mapped = true; mapped && nr < room && nr < ALONG_MAX; nr += mapped) {
+		pte_t pte = pte_read(entry += step);
+		struct page *p = pte_is_swap(pte) ? slot_page(pte_slot(pte)) : NULL;
+
+		at += (u64)step * PAGE_SIZE;
+		mapped = false;
+		if (!p)
+			break;
+		if (is_waiting(p) && page_trylock(p)) {
+			if (page_test(p, PG_SWAPCACHE) && p->slot == pte_slot(pte).v && is_waiting(p))
+				mapped = map_cached(mm, entry, at, pte, p, ACC_R, r->acc, NULL) == 0;
+			page_unlock(p);
+		}
+		page_try_release(p);
+	}
+	swap_counts.readahead_hits += nr;
+	return nr;
+}
+
+/* @run: the page belongs to a run of faults. */
 static int map_locked(struct mm *mm, u64 *entry, u64 at, pte_t pte, struct page *p, unsigned int acc,
-		      struct page **frame, struct mm_page *out)
+		      bool run, struct page **frame, struct mm_page *out)
 {
 	int err;
 
@@ -352,7 +407,10 @@ static int map_locked(struct mm *mm, u64 *entry, u64 at, pte_t pte, struct page 
 		err = map_cached(mm, entry, at, pte, p, acc, r->acc, out);
 		if (err == -ENOBUFS)
 			err = copy_cached(mm, entry, at, pte, p, frame, out);
+		else if (run && out && err == 0 && !(out->after = map_along(mm, entry, at, 1, r)))
+			out->before = map_along(mm, entry, at, -1, r);
 	}
+	mm->faults += err == 0;
 	rwsem_read_unlock(&mm->mmap_lock);
 	return err;
 }
@@ -416,6 +474,7 @@ int swap_in(struct mm *mm, u64 *entry, u64 at, unsigned int acc, struct page **f
 
 	for (;;) {
 		struct page *p = NULL;
+		bool run = true;
 		struct read r;
 
 		rwsem_read_lock(&mm->mmap_lock);
@@ -437,6 +496,7 @@ int swap_in(struct mm *mm, u64 *entry, u64 at, unsigned int acc, struct page **f
 			err = read_frames(&r, true);
 			if (err)
 				return err;
+			run = r.window.nr > 1;
 			p = read_start(&r, at);
 			if (!p)
 				continue; /* somebody else was quicker */
@@ -445,7 +505,7 @@ int swap_in(struct mm *mm, u64 *entry, u64 at, unsigned int acc, struct page **f
 			read_ahead(mm, p, at);
 		err = page_wait(mm, p, pte_slot(pte));
 		if (err == 0) {
-			err = map_locked(mm, entry, at, pte, p, acc, frame, out);
+			err = map_locked(mm, entry, at, pte, p, acc, run, frame, out);
 			page_unlock(p);
 		}
 		page_try_release(p); /* who took the PTE away may have found it locked */

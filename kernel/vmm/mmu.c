@@ -94,6 +94,24 @@ static noinline void note_refault(struct vm *vm, gfn_t f)
 		w->refaults++;
 }
 
+/* install_along - what mm mapped beside the page, as @p says, is the guest's as well. It is the same bucket:
+ * @sample holds for all. A page that could not be had comes with a fault of its own. */
+static noinline void install_along(struct vcpu *v, const struct memslot *slot, gfn_t f,
+				   const struct mm_page *p, struct notifier_sample sample, u32 generation)
+{
+	u64 first = MAX(f.v - p->before, slot->gfn), end = MIN(f.v + p->after + 1, slot->gfn + slot->nr_pages);
+
+	for (gfn_t g = gfn(first); g.v < end; g.v++) {
+		struct mm_page q;
+
+		if (g.v == f.v || !mm_gup_fast(v->vm->mm, hva(memslot_hva(slot, g)), ACC_R, &q))
+			continue;
+		if (install(v, g, &q, sample, generation) == 0)
+			note_refault(v->vm, g);
+		page_put(q.page);
+	}
+}
+
 int mmu_fault(struct vcpu *v, gpa_t at, unsigned int acc)
 {
 	struct vm *vm = v->vm;
@@ -120,8 +138,11 @@ int mmu_fault(struct vcpu *v, gpa_t at, unsigned int acc)
 		err = mm_gup(vm->mm, hva_at, want, &p);
 		if (unlikely(err))
 			return err;
-		if (unlikely(p.refault))
+		if (unlikely(p.refault)) {
 			note_refault(vm, f);
+			if (p.before + p.after)
+				install_along(v, slot, f, &p, sample, generation);
+		}
 		err = install(v, f, &p, sample, generation);
 		page_put(p.page);
 		if (likely(err == 0))

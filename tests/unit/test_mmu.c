@@ -252,6 +252,46 @@ static void brackets_that_flush_later(unused void **state)
 	assert_int_equal(vcpus[1].mode, VCPU_OUTSIDE);
 }
 
+/* Is page @page in the nested table? Pages by hva alone are there when the guest faults near them, only. */
+static bool is_installed(u32 page)
+{
+	const u64 *entry = pt_lookup_leaf(&vm.pt, place(page));
+
+	return entry && pt_is_present(vm.pt.fmt, *entry);
+}
+
+static void pages_that_came_along(unused void **state)
+{
+	const struct memslot *slot = &vm.slots.slot[0];
+	struct notifier_sample sample = notifier_sample(&vm.mm->notifiers, hva_of(5));
+	struct mm_page p = {.refault = true, .before = 3, .after = 2};
+	gfn_t five = gpa_to_gfn(gpa(place(5)));
+
+	mm_host_use(vm.mm);
+	for (u32 i = 0; i < LOW; i++)
+		assert_int_equal(i == 6 ? 0 : mm_host_store(hva_of(i), i), 0);
+	assert_int_equal(mmu_fault(&vcpus[0], gpa(place(20)), ACC_R), 0); /* tables */
+	install_along(&vcpus[0], slot, five, &p, sample, vm.slots.generation);
+	for (u32 i = 0; i < 10; i++) /* 5 is the fault's own, nothing is at 6 */
+		assert_int_equal(is_installed(i), i == 2 || i == 3 || i == 4 || i == 7);
+	assert_int_equal(vm.watch.all_refaults, 4);
+	p.before = 200; /* the slot ends */
+	install_along(&vcpus[0], slot, five, &p, sample, vm.slots.generation);
+	assert_true(is_installed(0) && is_installed(1) && !is_installed(8));
+	assert_int_equal(audits(), 0);
+
+	/* What was learnt before a bracket is not written down. */
+	zap_pages(30, 31);
+	p = (struct mm_page){.after = 3};
+	install_along(&vcpus[0], slot, gfn(31), &p, sample, vm.slots.generation);
+	assert_false(is_installed(32) || is_installed(33));
+	sample = notifier_sample(&vm.mm->notifiers, hva_of(31));
+	install_along(&vcpus[0], slot, gfn(31), &p, sample, vm.slots.generation - 1);
+	assert_false(is_installed(32) || is_installed(33));
+	install_along(&vcpus[0], slot, gfn(31), &p, sample, vm.slots.generation);
+	assert_true(is_installed(32) && is_installed(33));
+}
+
 static void kill_me(unused void *ctx)
 {
 	race_arm("mmu.before_install", 0, kill_me, NULL);
@@ -469,6 +509,7 @@ int main(void)
 		mmu_test(zero_page_is_replaced),
 		mmu_test(idle_vcpus_are_not_kicked),
 		mmu_test(brackets_that_flush_later),
+		mmu_test(pages_that_came_along),
 		mmu_test(killed_while_it_starts_again),
 		mmu_test(mm_ends_first),
 		mmu_test(slots),

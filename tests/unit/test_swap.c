@@ -224,6 +224,84 @@ static void runs_are_read_ahead(void **state)
 	}
 }
 
+/* gup_alone - as a secondary MMU's fault on page @i: what mm says of it, the reference dropped. */
+static struct mm_page gup_alone(u32 i)
+{
+	struct mm_page p;
+
+	assert_int_equal(mm_gup(mm, hva(at(i)), ACC_R, &p), 0);
+	page_put(p.page);
+	return p;
+}
+
+/* along - what a fault on @i, which is in the cache, maps before and behind it: 16 * before + after. */
+static u32 along(u32 i)
+{
+	finish();
+	struct mm_page p = gup_alone(i);
+	return 16 * p.before + p.after;
+}
+
+static void runs_are_mapped_along(void **state)
+{
+	hva_t more;
+
+	(void)state;
+	assert_int_equal(mm_region_add(mm, 4 * MIB(1), ACC_R | ACC_W, &more), 0);
+	/* Pages on both sides of the end of a table, which ends a run that is mapped. */
+	u32 table = (u32)((more.v + MIB(3)) / MIB(2) * MIB(2) - at(0)) / PAGE_SIZE;
+
+	for (u32 dir = 0; dir < 2; dir++) {
+		u32 unit = dir ? 16 : 1, last = dir ? 5 : 6;
+		s32 step = dir ? -1 : 1, from = dir ? (s32)table + 18 : (s32)table - 20;
+
+		for (u32 i = table - 40; i < table + 40; i++)
+			store(i, i + 1);
+		evict_all(table - 40, table + 40);
+		assert_int_equal(along(from), 0);
+		assert_int_equal(along(from + step), 1 * unit);      /* of 4 the third is marked */
+		assert_true(is_out(from + 3 * step));
+		assert_int_equal(along(from + 3 * step), 1 * unit);  /* the next 8 are being read */
+		assert_int_equal(along(from + 5 * step), 3 * unit);  /* up to their mark */
+		assert_int_equal(along(from + 9 * step), 3 * unit);
+		assert_int_equal(along(from + 13 * step), last * unit); /* to the table's end */
+		audit_clean();
+		for (u32 i = table - 40; i < table + 40; i++)
+			assert_int_equal(load(i), i + 1);
+	}
+}
+
+/* What stops a run: a page that is another fault's, or on its way out. */
+static void only_waiting_pages_are_mapped_along(void **state)
+{
+	(void)state;
+	for (u32 i = 0; i < 16; i++)
+		store(i, i + 1);
+	evict_all(0, 16);
+	assert_int_equal(along(0), 0);
+	assert_int_equal(along(1), 1);
+	struct page *p = slot_page(slot_at(4));
+	assert_true(page_trylock(p));
+	assert_int_equal(along(3), 0);
+	page_unlock(p);
+	page_put(p);
+	assert_int_equal(load(4), 5);
+
+	for (u32 i = 0; i < 16; i++)
+		store(i, i + 2);
+	evict_all(0, 2);
+	evict(2);
+	p = slot_page(slot_at(2));
+	assert_true(page_test(p, PG_WRITEBACK));
+	page_put(p);
+	assert_int_equal(load(0), 2);
+	struct mm_page one = gup_alone(1);
+	assert_int_equal(one.before + one.after, 0);
+	assert_true(is_out(2));
+	finish();
+	assert_int_equal(load(2), 4);
+}
+
 static void single_faults_read_one_page(void **state)
 {
 	(void)state;
@@ -372,6 +450,8 @@ int main(void)
 		swap_test(a_zap_while_it_is_read),
 		swap_test(a_zap_before_it_is_mapped),
 		swap_test(runs_are_read_ahead),
+		swap_test(runs_are_mapped_along),
+		swap_test(only_waiting_pages_are_mapped_along),
 		swap_test(single_faults_read_one_page),
 		swap_test(neighbours_are_written_together),
 		swap_test(shared_slots_are_copied_on_write),
