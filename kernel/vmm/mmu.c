@@ -94,14 +94,13 @@ static noinline void note_refault(struct vm *vm, gfn_t f)
 		w->refaults++;
 }
 
-/* install_along - what mm mapped beside the page, as @p says, is the guest's as well. It is the same bucket:
- * @sample holds for all. A page that could not be had comes with a fault of its own. */
+/* install_along - what mm mapped beside the page, as @p says, is the guest's as well. It is the same bucket
+ * and the same region, so @sample and @slot hold for all. A page that could not be had comes with a fault of
+ * its own. */
 static noinline void install_along(struct vcpu *v, const struct memslot *slot, gfn_t f,
 				   const struct mm_page *p, struct notifier_sample sample, u32 generation)
 {
-	u64 first = MAX(f.v - p->before, slot->gfn), end = MIN(f.v + p->after + 1, slot->gfn + slot->nr_pages);
-
-	for (gfn_t g = gfn(first); g.v < end; g.v++) {
+	for (gfn_t g = gfn(f.v - p->before); g.v <= f.v + p->after; g.v++) {
 		struct mm_page q;
 
 		if (g.v == f.v || !mm_gup_fast(v->vm->mm, hva(memslot_hva(slot, g)), ACC_R, &q))

@@ -275,7 +275,7 @@ static void pages_that_came_along(unused void **state)
 	for (u32 i = 0; i < 10; i++) /* 5 is the fault's own, nothing is at 6 */
 		assert_int_equal(is_installed(i), i == 2 || i == 3 || i == 4 || i == 7);
 	assert_int_equal(vm.watch.all_refaults, 4);
-	p.before = 200; /* the slot ends */
+	p.before = 5;
 	install_along(&vcpus[0], slot, five, &p, sample, vm.slots.generation);
 	assert_true(is_installed(0) && is_installed(1) && !is_installed(8));
 	assert_int_equal(audits(), 0);
