@@ -13,11 +13,6 @@ TOTAL = re.compile(r"TESTS passed=(\d+) failed=(\d+) skipped=(\d+)")
 # Suites that are no part of --quick, and how long they may take.
 LONG = {"lives": 240, "swap": 180}
 
-# Machine sizes of suites that do not run on 1, 2 and 4 CPUs. `swap` on more than one: where limits fall,
-# pages are zapped and mms end all at once, a fault is refused as out of memory once in some thousand,
-# on a busy host; not understood yet. `make test T='kernel/swap/*' SMP=2` shows it.
-SIZES = {"swap": (1,)}
-
 # What must be among the lines of each panic.
 PANICS = {
     "panic_check": [r"PANIC: 2 CPUs are up", r"at tests/kernel/test_\w+\.c:\d+: nr_cpus == 0"],
@@ -110,7 +105,7 @@ def jobs(settings):
             continue
         found += [Job(f"kernel/{name}/smp{smp}", suite(name, smp), needs=("build/debug",),
                       quick=smp == 2 and name not in LONG)
-                  for smp in settings.smps(*SIZES.get(name, (1, 2, 4)))]
+                  for smp in settings.smps(1, 2, 4)]
     found += [Job(f"kernel/mutant/{name}", mutant(name), needs=("build/debug",))
               for name in MUTANTS]
     return found
