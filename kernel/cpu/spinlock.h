@@ -29,6 +29,8 @@ enum lock_rank {
 	RANK_THREADS,    /* sched: the list of all threads */
 	RANK_DISK,       /* drivers: one disk's ring; PCI configuration space [irq] */
 	RANK_SWAP_IO,    /* mm: requests to swap areas, free and finished [irq] */
+	RANK_DEVICE_IRQ, /* vmm: a device model whose timer's function takes the lock, too [irq] */
+	RANK_IRQ_CHIP,   /* vmm: an interrupt controller of a board [irq] */
 	RANK_WAIT,       /* sched: wait queues and sleeping locks [irq] */
 	RANK_TIMER,      /* sched: timer queues [irq] */
 	RANK_RUNQUEUE,   /* sched: run queues [irq] */

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The 8254 interval timer: ports 40 to 43, and 61, which has channel 2's gate and output. Channel 0 drives
+ * IRQ 0, channel 2 is polled for calibration, channel 1 counts. Intel 8254 data sheet. */
+#pragma once
+
+#include "cpu/spinlock.h"
+#include "sched/timer.h"
+
+#define PIT_HZ 1193182u
+
+struct vm;
+
+struct pit_channel {
+	u8 mode;         /* 0 to 5 */
+	u8 access;       /* 1 low byte, 2 high byte, 3 low then high */
+	bool bcd;
+	bool gate;
+	bool null_count; /* written, not loaded yet */
+	bool write_high, read_high; /* the next byte of a pair is the high one */
+	u8 low;          /* the low byte of a pair that is being written */
+	bool latched, status_latched;
+	u8 nr_latched;   /* bytes of the latched count not read yet */
+	u16 latch;
+	u8 status;
+	u32 count;       /* reload value, 1 to 65536 (BCD: 10000) */
+	u64 start_ns;    /* when counting began; 0: it does not count */
+};
+
+struct pit {
+	struct spinlock lock; /* RANK_DEVICE_IRQ */
+	struct vm *vm;
+	struct timer timer;   /* channel 0's next edge */
+	struct pit_channel channel[3];
+	u64 next_edge_ns;     /* of channel 0's output, while the timer is armed */
+	u32 missed;           /* edges of channel 0 that the guest could not see yet: it slept */
+	bool speaker;         /* port 61 bit 1 */
+};
+
+/* pit_attach - reset *@p and put it on @vm's bus. */
+void pit_attach(struct pit *p, struct vm *vm);
+/* pit_irq_taken - IRQ 0 was acknowledged: if edges were missed meanwhile, the next one follows at once, so
+ * that a guest that counts ticks keeps time. => any context, no lock of the irq chip held */
+void pit_irq_taken(struct pit *p);
+/* pit_stop - the timer fires no more. => thread context; the vCPUs have left */
+void pit_stop(struct pit *p);
