@@ -6,6 +6,7 @@
     iso       grub.cfg and the ISO image
     swapdisk  the mark on a swap area, and the marks of others
     mkswap    marking, and what is refused
+    debian    a Linux guest of Debian's packages
     qemu      the emulator's command line
     host      what this machine offers: programs, firmware, nested virtualisation
     terminal  the operator's keyboard in raw mode

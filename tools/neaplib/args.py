@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from neaplib import VERSION
+from neaplib.debian import DIRECTORY
 from neaplib.errors import NeapError, STATUS_USAGE
 from neaplib.guests import check_text, guest_file, name_guests, parse_guest
 from neaplib.host import ROOT
@@ -29,6 +30,7 @@ commands:
   run    boot Neap with guests in an emulator
   iso    make an ISO of Neap with guests, to keep
   mkswap mark a file, a disk or a partition as Neap's swap area
+  debian make a Linux guest of Debian's packages
 
 `tools/neap COMMAND --help` lists the options of a command, with examples.
 """
@@ -70,6 +72,18 @@ examples:
   tools/neap mkswap /dev/sdX                  a whole disk that is empty
 """
 
+DEBIAN_EXAMPLES = """
+The guest is Debian's kernel for virtual machines and an initramfs whose one program fills memory
+and verifies it, prints `VERDICT ok ...` or `VERDICT bad ...`, and powers off. Nothing is installed;
+packages are kept in build/debian/cache, or where NEAP_DEB_CACHE says. On the guest's command line
+work.rounds=2 work.seed=1 work.children=3 work.share=90 work.mem=SIZE change what it does, and
+work.end=reboot how it ends (tests/guest_linux/ has more).
+
+examples:
+  tools/neap debian                           the kernel that this release of Debian maintains
+  tools/neap debian --kernel '6.1.*' -o old   the newest such kernel that apt knows
+"""
+
 
 class Parser(argparse.ArgumentParser):
     """argparse, with one line for a mistake instead of a page."""
@@ -104,6 +118,12 @@ class AddToGuest(argparse.Action):
 def positive(text):
     if not text.isascii() or not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
+    return int(text)
+
+
+def percentage(text):
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a percentage from 1 to 100")
     return int(text)
 
 
@@ -235,12 +255,20 @@ def parse_args(argv):
                         help="write over data that carry no known mark")
     mkswap.add_argument("--force-damaged", action="store_true",
                         help="write over a Neap swap area that is damaged")
+    debian = commands.add_parser("debian", description="Make a Linux guest of Debian's packages.",
+                                 usage="tools/neap debian [option]...", epilog=DEBIAN_EXAMPLES)
+    debian.add_argument("-o", "--output", type=Path, default=DIRECTORY, metavar="DIR",
+                        help="where vmlinuz and initrd.gz go (build/debian)")
+    debian.add_argument("--kernel", metavar="VERSION-GLOB",
+                        help="the newest kernel of such a version, such as '6.1.*'")
+    debian.add_argument("--mem-share", type=percentage, default=90, metavar="PERCENT",
+                        help="of the guest's available memory that its workload uses (90)")
 
     options = top.parse_args(argv)
     if options.command is None:
         top.print_help(sys.stderr)
         raise SystemExit(STATUS_USAGE)
-    if options.command == "mkswap":
+    if options.command in ("mkswap", "debian"):
         return options
     refuse_what_comes_later(options)
     if options.ram is None and options.command == "run":

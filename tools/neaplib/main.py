@@ -11,6 +11,7 @@ from pathlib import Path
 
 from neaplib.args import kernel_args, parse_args
 from neaplib.console import Console
+from neaplib.debian import command_debian
 from neaplib.errors import NeapError, STATUS_OK, STATUS_PANIC, STATUS_TIMEOUT, Stopped
 from neaplib.guests import modules_of
 from neaplib.host import qemu_program, require
@@ -111,7 +112,8 @@ def main(argv):
             signal.signal(signum, stop_by_signal)
     try:
         options = parse_args(argv)
-        commands = {"run": command_run, "iso": command_iso, "mkswap": command_mkswap}
+        commands = {"run": command_run, "iso": command_iso, "mkswap": command_mkswap,
+                    "debian": command_debian}
         return commands[options.command](options)
     except NeapError as error:
         complain(error)
