@@ -16,6 +16,7 @@
 #include "mm/frame.h"
 #include "mm/mm.h"
 #include "mm/uaccess.h"
+#include "vmm/loader/acpi_tables.h"
 #include "vmm/loader/loader.h"
 #include "vmm/vm.h"
 
@@ -64,18 +65,20 @@ static int ram_zero(struct guest_ram *ram, gpa_t at, u64 bytes)
 
 /* ---- first registers ---------------------------------------------------------------------------------- */
 
-static void enter_protected(struct vcpu *v, bool long_mode, u64 cr3)
+static void enter_protected(struct vcpu *v, const struct guest_entry *e)
 {
-	const struct segment code = {0x08, long_mode ? 0xa9b : 0xc9b, ~0u, 0};
-	const struct segment data = {0x10, 0xc93, ~0u, 0};
-	const struct segment task = {0x18, 0x8b, 0x67, 0};
+	bool long_mode = e->mode == ENTRY_LONG64;
+	u16 selector = e->is_linux ? LINUX_CODE_SELECTOR : 0x08; /* the others follow */
+	const struct segment code = {selector, long_mode ? 0xa9b : 0xc9b, ~0u, 0};
+	const struct segment data = {selector + 0x08, 0xc93, ~0u, 0};
+	const struct segment task = {selector + 0x10, 0x8b, 0x67, 0};
 	struct vcpu_sregs s;
 
 	hvm->get_sregs(v, &s);
 	s.cr0 = CR0_PE | CR0_ET | (long_mode ? CR0_PG : 0);
 	if (long_mode) {
 		s.cr4 = CR4_PAE;
-		s.cr3 = cr3;
+		s.cr3 = e->cr3;
 		s.efer = EFER_LME | EFER_LMA;
 	}
 	hvm->set_sregs(v, &s);
@@ -88,7 +91,9 @@ static void enter_protected(struct vcpu *v, bool long_mode, u64 cr3)
 
 static void set_entry(struct vcpu *v, const struct guest_entry *e)
 {
-	enter_protected(v, e->mode == ENTRY_LONG64, e->cr3);
+	enter_protected(v, e);
+	if (e->gdt)
+		hvm->set_gdtr(v, e->gdt, e->gdt_limit);
 	v->rip = e->rip;
 	v->rflags = RFLAGS_FIXED;
 	memset(v->regs, 0, sizeof(v->regs));
@@ -137,6 +142,8 @@ static int load(struct vm *vm, const struct guest_image *image, char *why, size_
 
 	thread_use_space(vm->mm, &vm->mm->space);
 	int err = loader_load(image, &ram.ram, &entry, why, why_size);
+	if (!err && vm->config.apic && (err = acpi_tables_write(&ram.ram, vm->nr_vcpus)))
+		text_format(why, why_size, "no memory for its ACPI tables");
 	thread_use_space(NULL, NULL);
 	if (err)
 		return err;

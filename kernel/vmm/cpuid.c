@@ -24,6 +24,7 @@
 #define LEAF1_EDX_APIC  BIT(9)
 #define LEAF1_EDX_HTT   BIT(28)
 #define LEAF1_ECX_HV    BIT(31)
+#define LEAF1_ECX_DEADLINE BIT(24)
 #define LEAF1_ECX_OSXSAVE BIT(27)
 /* Leaf 7. FSGSBASE BMI1 SMEP BMI2 ERMS RDSEED ADX SMAP CLFLUSHOPT CLWB SHA; AVX2 with AVX */
 #define LEAF7_EBX \
@@ -50,7 +51,7 @@ static void build_basic(struct cpuid_table *t, const struct cpuid_policy *p)
 
 	l = p->host(1, 0);
 	l.ecx &= LEAF1_ECX | (p->xcr0_allowed ? LEAF1_ECX_XSAVE : 0) | (avx ? LEAF1_ECX_AVX : 0);
-	l.ecx |= LEAF1_ECX_HV;
+	l.ecx |= LEAF1_ECX_HV | (p->apic ? LEAF1_ECX_DEADLINE : 0);
 	l.edx = (l.edx & LEAF1_EDX) | (p->apic ? LEAF1_EDX_APIC : 0) |
 		(p->nr_vcpus > 1 ? LEAF1_EDX_HTT : 0);
 	l.ebx = (l.ebx & 0x0000ff00) | p->nr_vcpus << 16; /* CLFLUSH size; the APIC id comes later */

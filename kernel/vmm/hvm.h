@@ -112,6 +112,8 @@ struct hvm_ops {
 	void (*get_segment)(struct vcpu *v, int seg, struct segment *s);
 	void (*set_segment)(struct vcpu *v, int seg, const struct segment *s);
 
+	void (*set_gdtr)(struct vcpu *v, u64 base, u16 limit);
+
 	/* inject - deliver at next entry; replaces what was to be delivered. */
 	void (*inject_exception)(struct vcpu *v, u8 vector, bool has_error, u32 error);
 	void (*inject_interrupt)(struct vcpu *v, u8 vector);

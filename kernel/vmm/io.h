@@ -24,7 +24,7 @@ struct io_range {
 	void *dev;
 };
 
-#define IO_MAX_PORT_RANGES 24
+#define IO_MAX_PORT_RANGES 32
 #define IO_MAX_MMIO_RANGES 12
 
 #define IO_NO_RANGE 0xff

@@ -85,9 +85,22 @@ static int apic_base_write(struct vcpu *v, unused u32 msr, u64 value)
 	return lapic_set_base(v->lapic, value);
 }
 
+static int deadline_read(struct vcpu *v, unused u32 msr, u64 *value)
+{
+	*value = lapic_tsc_deadline(v->lapic);
+	return 0;
+}
+
+static int deadline_write(struct vcpu *v, unused u32 msr, u64 value)
+{
+	lapic_set_tsc_deadline(v->lapic, value, rdtsc() + v->tsc_offset);
+	return 0;
+}
+
 static const struct msr_entry table[] = {
 	{MSR_TSC, tsc_read, tsc_write, 0},
 	{MSR_APIC_BASE, apic_base_read, apic_base_write, 0},
+	{MSR_TSC_DEADLINE, deadline_read, deadline_write, 0},
 	{0x8b, NULL, write_ignored, 0},       /* microcode revision */
 	{0xfe, NULL, NULL, 0},                /* MTRRCAP: no MTRR at all, fixed or variable */
 	{0x179, NULL, NULL, 0},               /* MCG_CAP: no bank */
@@ -100,6 +113,7 @@ static const struct msr_entry table[] = {
 	{0xc0010010, NULL, write_ignored, 0}, /* SYSCFG */
 	{0xc0010015, NULL, write_ignored, 0}, /* HWCR */
 	{0xc001001f, NULL, write_ignored, 0}, /* NB_CFG */
+	{0xc0010055, NULL, NULL, 0},          /* interrupt pending message: C1E is not there */
 	{0xc0010114, NULL, NULL, 0},          /* VM_CR: this processor has no SVM */
 	{0xc0011029, NULL, write_ignored, 0}, /* DE_CFG */
 };

@@ -12,7 +12,9 @@
 #include "mm/mm.h"
 #include "mm/page.h"
 #include "vmm/decode.h"
+#include "vmm/devices/board.h"
 #include "vmm/devices/lapic.h"
+#include "vmm/devices/pic.h"
 #include "vmm/exit.h"
 #include "vmm/guest_mem.h"
 #include "vmm/vm.h"
@@ -28,6 +30,12 @@ void vcpu_request(struct vcpu *v, u32 bits)
 }
 
 /* ---- interrupts ------------------------------------------------------------------------------------- */
+
+/* extint_pending - the 8259s have something for @v. It is asked for the vector only when @v can take it. */
+static bool extint_pending(struct vcpu *v)
+{
+	return v->index == 0 && pic_pending(board_pic(v->vm)) && lapic_passes_extint(v->lapic);
+}
 
 /* Deliver one event if the guest can take one now; else arrange to be told when it can. */
 static void deliver_events(struct vcpu *v)
@@ -45,10 +53,12 @@ static void deliver_events(struct vcpu *v)
 	if (vector && hvm->interrupt_allowed(v)) {
 		lapic_ack(v->lapic, vector);
 		hvm->inject_interrupt(v, vector);
+	} else if (unlikely(extint_pending(v)) && hvm->interrupt_allowed(v)) {
+		hvm->inject_interrupt(v, board_pic_ack(v->vm));
 	}
 	/* What still waits needs a window, or that the task priority falls. */
 	vector = lapic_pending(v->lapic, tpr);
-	hvm->want_irq_window(v, vector >> 4);
+	hvm->want_irq_window(v, extint_pending(v) ? 0xf : vector >> 4);
 	hvm->watch_tpr(v, !vector && lapic_pending(v->lapic, 0));
 }
 
@@ -84,7 +94,8 @@ static bool wakes_from_halt(struct vcpu *v)
 {
 	if (atomic_load(&v->nmi_pending) && hvm->nmi_allowed(v))
 		return true;
-	return lapic_pending(v->lapic, hvm->get_tpr(v)) && (v->rflags & RFLAGS_IF);
+	return (lapic_pending(v->lapic, hvm->get_tpr(v)) || extint_pending(v)) &&
+	       (v->rflags & RFLAGS_IF);
 }
 
 static bool may_go_on(struct vcpu *v)

@@ -41,15 +41,18 @@ class Guest:
     name: str
     keys: Dict[str, str] = field(default_factory=dict)
     append: str = ""
+    initrd: Optional[str] = None
 
     def args(self):
         path = self.image if "/" in self.image else f"build/guests/{self.image}.elf"
         words = [path, f"vm={self.name}", *(f"{key}={value}" for key, value in self.keys.items())]
-        return ["--guest", ",".join(words)] + (["--append", self.append] if self.append else [])
+        return (["--guest", ",".join(words)] + (["--initrd", self.initrd] if self.initrd else []) +
+                (["--append", self.append] if self.append else []))
 
 
-def guest(image, append="", name=None, **keys):
-    return Guest(str(image), name or str(image), {key: str(keys[key]) for key in keys}, append)
+def guest(image, append="", name=None, initrd=None, **keys):
+    return Guest(str(image), name or str(image), {key: str(keys[key]) for key in keys}, append,
+                 initrd)
 
 
 def neap_command(guests=(), *, ram="64M", smp=1, cpu=CPU, debug=True, kernel=None, firmware=None,

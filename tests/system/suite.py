@@ -11,6 +11,7 @@ import disks
 import guests
 import hostile
 import kernel_suites
+import linux
 import meter
 import monitor
 import on_host
@@ -18,7 +19,7 @@ import swap
 import swap_faults
 
 # A build must stand before whoever needs it.
-MODULES = [builds, kernel_suites, hostile, guests, bad_input, boards, batch, disks, swap,
+MODULES = [builds, linux, kernel_suites, hostile, guests, bad_input, boards, batch, disks, swap,
            swap_faults, meter, monitor, on_host, bench_rows]
 
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Guest images made by tests, byte for byte: ELF files of both classes and multiboot headers.
+/* Guest images made by tests, byte for byte: ELF files of both classes, multiboot headers, bzImages.
  * Written from the manuals, not from the loader's structures, so that the two are compared. */
 #pragma once
 
@@ -94,4 +94,34 @@ static inline void image_multiboot_addresses(struct image *img, size_t at, u32 h
 	put(img, at + 20, 4, load_end);
 	put(img, at + 24, 4, bss_end);
 	put(img, at + 28, 4, entry);
+}
+
+#define BZIMAGE_SETUP 0x600 /* two sectors of setup behind the boot sector */
+#define BZIMAGE_BYTES 0x2341u
+#define BZIMAGE_FILL  0x33
+
+/* A relocatable kernel with a 64-bit entry that wants 1.5 MiB from 2 MiB on. */
+static inline void image_bzimage(struct image *img)
+{
+	memset(img, 0, sizeof(*img));
+	put(img, 0x1f1, 1, BZIMAGE_SETUP / 512 - 1);
+	put(img, 0x1f4, 4, (BZIMAGE_BYTES + 15) / 16); /* syssize */
+	put(img, 0x1fa, 2, 0xffff);                    /* vid_mode */
+	put(img, 0x1fe, 2, 0xaa55);
+	put(img, 0x200, 1, 0xeb);
+	put(img, 0x201, 1, 0x26c - 0x202); /* the header ends with kernel_info_offset */
+	put(img, 0x202, 4, 0x53726448);
+	put(img, 0x206, 2, 0x20f);
+	put(img, 0x211, 1, 0x01);       /* loadflags: high */
+	put(img, 0x214, 4, 0x100000);   /* code32_start */
+	put(img, 0x22c, 4, 0x7fffffff); /* initrd_addr_max */
+	put(img, 0x230, 4, 0x100000);   /* kernel_alignment */
+	put(img, 0x234, 1, 1);          /* relocatable_kernel */
+	put(img, 0x236, 2, 0x7f);       /* xloadflags */
+	put(img, 0x238, 4, 2047);       /* cmdline_size */
+	put(img, 0x258, 8, 0x200000);   /* pref_address */
+	put(img, 0x260, 4, 0x180000);   /* init_size */
+	put(img, 0x268, 4, 0x12345678); /* kernel_info_offset */
+	memset(img->bytes + BZIMAGE_SETUP, BZIMAGE_FILL, BZIMAGE_BYTES);
+	img->size = BZIMAGE_SETUP + BZIMAGE_BYTES;
 }

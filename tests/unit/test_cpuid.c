@@ -27,6 +27,7 @@ enum {
 	CMP_LEGACY = BIT(1),
 	OSXSAVE = BIT(27),
 	HYPERVISOR = 1u << 31,
+	DEADLINE = BIT(24), /* ours, where there is a local APIC */
 };
 
 static struct cpuid_leaf host_all(u32 leaf, unused u32 subleaf)
@@ -93,7 +94,7 @@ static void list_and_no_more(unused void **state)
 	cpuid_build(&table, &p);
 	struct cpuid_leaf l = ask(1, 0);
 	assert_int_equal(l.edx, MAY_1_EDX);
-	assert_int_equal(l.ecx, MAY_1_ECX | MAY_1_ECX_XSAVE | MAY_1_ECX_AVX | HYPERVISOR);
+	assert_int_equal(l.ecx, MAY_1_ECX | MAY_1_ECX_XSAVE | MAY_1_ECX_AVX | HYPERVISOR | DEADLINE);
 	assert_int_equal(l.ebx, 0x0001ff00);
 	l = ask(7, 0);
 	assert_int_equal(l.ebx, MAY_7_EBX | MAY_7_EBX_AVX);
@@ -119,8 +120,8 @@ static void nothing_that_breaks(unused void **state)
 	cpuid_build(&table, &p);
 	struct cpuid_leaf l = ask(1, 0);
 	const u32 vmx = BIT(5), smx = BIT(6), monitor = BIT(3), pdcm = BIT(15), pcid = BIT(17),
-		  x2apic = BIT(21), deadline = BIT(24);
-	assert_int_equal(l.ecx & (vmx | smx | monitor | pdcm | pcid | x2apic | deadline), 0);
+		  x2apic = BIT(21);
+	assert_int_equal(l.ecx & (vmx | smx | monitor | pdcm | pcid | x2apic), 0);
 	assert_int_equal(l.ecx & OSXSAVE, 0);
 	const u32 ds = BIT(21), acpi = BIT(22), tm = BIT(29), pbe = BIT(31);
 	assert_int_equal(l.edx & (ds | acpi | tm | pbe), 0);
@@ -151,7 +152,7 @@ static void without_xsave(unused void **state)
 	p.xcr0_allowed = 0;
 	cpuid_build(&table, &p);
 	assert_int_equal(ask(0, 0).eax, 7);
-	assert_int_equal(ask(1, 0).ecx, MAY_1_ECX | HYPERVISOR);
+	assert_int_equal(ask(1, 0).ecx, MAY_1_ECX | HYPERVISOR | DEADLINE);
 	assert_int_equal(ask(7, 0).ebx, MAY_7_EBX);
 	assert_empty(0xd, 0);
 	assert_empty(0xd, 2);
@@ -165,7 +166,7 @@ static void xsave_without_avx(unused void **state)
 	p.xcr0_allowed = SSE;
 	cpuid_build(&table, &p);
 	assert_int_equal(cpuid_answer(&table, &v, 1, 0).ecx,
-			 MAY_1_ECX | MAY_1_ECX_XSAVE | OSXSAVE | HYPERVISOR);
+			 MAY_1_ECX | MAY_1_ECX_XSAVE | OSXSAVE | HYPERVISOR | DEADLINE);
 	assert_int_equal(ask(7, 0).ebx, MAY_7_EBX);
 	struct cpuid_leaf l = cpuid_answer(&table, &v, 0xd, 0);
 	assert_int_equal(l.eax, SSE);
@@ -246,7 +247,7 @@ static void old_host(unused void **state)
 	struct cpuid_leaf l = ask(1, 0);
 	assert_int_equal(l.eax, 0x600);
 	assert_int_equal(l.edx, BIT(0) | BIT(4) | APIC);
-	assert_int_equal(l.ecx, HYPERVISOR);
+	assert_int_equal(l.ecx & ~DEADLINE, HYPERVISOR);
 	for (u32 leaf = 2; leaf < 0x20; leaf++)
 		assert_empty(leaf, 0);
 	assert_int_equal(ask(0x80000000, 0).eax, 0x80000000);
@@ -271,7 +272,8 @@ static void any_host(unused void **state)
 		u32 ecx = MAY_1_ECX | (p.xcr0_allowed ? MAY_1_ECX_XSAVE : 0) | avx * MAY_1_ECX_AVX;
 		struct cpuid_leaf host = host_any(1, 0), l = ask(1, 0);
 		if (ask(0, 0).eax >= 1) {
-			assert_int_equal(l.ecx, (host.ecx & ecx) | HYPERVISOR);
+			assert_int_equal(l.ecx,
+					 (host.ecx & ecx) | HYPERVISOR | (p.apic ? DEADLINE : 0));
 			assert_int_equal(l.edx & ~APIC, host.edx & MAY_1_EDX & ~APIC);
 			assert_int_equal(l.edx & APIC, p.apic ? APIC : 0);
 		}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* sources: kernel/vmm/loader/elf.c kernel/vmm/loader/elf64.c kernel/vmm/loader/loader.c
- *	kernel/vmm/loader/multiboot.c kernel/vmm/loader/place.c kernel/lib/errno.c
- *	kernel/lib/format.c kernel/lib/string.c */
+ *	kernel/vmm/loader/bzimage.c kernel/vmm/loader/multiboot.c kernel/vmm/loader/place.c
+ *	kernel/lib/errno.c kernel/lib/format.c kernel/lib/string.c */
 /* The ELF reader gives what stands in good files, and refuses each bad one by its fault. */
 #include "host.h"
 

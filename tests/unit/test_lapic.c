@@ -3,12 +3,15 @@
 /* The local APIC: registers by every width, routing of messages, priorities, INIT and SIPI. */
 #include "vmm_host.h"
 
+#include "cpu/clock.h"
+#include "vmm/devices/board.h"
 #include "vmm/devices/lapic.h"
 
 enum {
 	ID = 0x20, VERSION = 0x30, TPR = 0x80, PPR = 0xa0, EOI = 0xb0, LDR = 0xd0, DFR = 0xe0,
 	SPIV = 0xf0, ISR = 0x100, IRR = 0x200, ESR = 0x280, ICR = 0x300, ICR_HIGH = 0x310,
-	LVT_TIMER = 0x320, LVT_LINT0 = 0x350, LVT_ERROR = 0x370,
+	LVT_TIMER = 0x320, LVT_LINT0 = 0x350, LVT_ERROR = 0x370, TIMER_INIT = 0x380,
+	TIMER_NOW = 0x390, TIMER_DIVIDE = 0x3e0,
 };
 
 #define MASKED      0x10000u
@@ -22,7 +25,14 @@ enum {
 #define LOWEST      (1u << 8)
 #define NMI         (4u << 8)
 #define INIT        (5u << 8)
+#define EXTINT      (7u << 8)
+#define PERIODIC    (1u << 17)
+#define DEADLINE    (2u << 17)
 #define SIPI        (6u << 8)
+
+void board_level_ended(unused struct vm *vm, unused u8 vector)
+{
+}
 
 static u32 get(u32 cpu, u32 reg)
 {
@@ -103,11 +113,12 @@ static void after_reset(unused void **state)
 	for (u32 cpu = 0; cpu < VMM_HOST_CPUS; cpu++) {
 		assert_int_equal(get(cpu, ID), cpu << 24);
 		assert_int_equal(get(cpu, VERSION), 0x50014);
-		assert_int_equal(get(cpu, SPIV), 0xff);
+		assert_int_equal(get(cpu, SPIV), cpu ? 0xff : 0x1ff); /* as a firmware leaves it */
 		assert_int_equal(get(cpu, LDR), 0);
 		assert_int_equal(get(cpu, DFR), 0xffffffff);
 		for (u32 reg = LVT_TIMER; reg <= LVT_ERROR; reg += 0x10)
-			assert_int_equal(get(cpu, reg), MASKED);
+			assert_int_equal(get(cpu, reg), cpu || (reg != LVT_LINT0 && reg != LVT_LINT0 + 0x10) ? MASKED :
+							reg == LVT_LINT0 ? EXTINT : NMI);
 		for (u32 reg = ISR; reg < ESR; reg += 0x10)
 			assert_int_equal(get(cpu, reg), 0);
 		assert_int_equal(get(cpu, TPR) | get(cpu, PPR) | get(cpu, ESR) | get(cpu, ICR), 0);
@@ -165,6 +176,7 @@ static void any_access(unused void **state)
 
 static void spiv_masks(unused void **state)
 {
+	set(0, SPIV, 0xff);
 	set(0, LVT_LINT0, 0x700);
 	assert_int_equal(get(0, LVT_LINT0), MASKED | 0x700); /* software-disabled: stays masked */
 	set(0, SPIV, ENABLED);
@@ -442,6 +454,122 @@ static void no_memory(unused void **state)
 	host_fail_nth(0);
 }
 
+/* ---- the 8259s' wire ---------------------------------------------------------------------------- */
+
+static void virtual_wire(unused void **state)
+{
+	struct lapic *l = host_vcpu(0)->lapic;
+
+	assert_true(lapic_passes_extint(l)); /* a guest that knows no APIC */
+	set(0, LVT_LINT0, EXTINT | MASKED);
+	assert_false(lapic_passes_extint(l));
+	set(0, LVT_LINT0, EXTINT);
+	assert_true(lapic_passes_extint(l));
+	set(0, LVT_LINT0, NMI);
+	assert_false(lapic_passes_extint(l));
+	assert_int_equal(lapic_set_base(l, LAPIC_BASE | 0x100), 0); /* off: the pin is INTR itself */
+	assert_true(lapic_passes_extint(l));
+	assert_false(lapic_passes_extint(host_vcpu(1)->lapic));
+}
+
+/* ---- the timer ----------------------------------------------------------------------------------- */
+
+static u32 fired(u32 cpu, u8 vector)
+{
+	u32 n = 0;
+
+	while (take(cpu) == vector) {
+		set(cpu, EOI, 0);
+		n++;
+	}
+	return n;
+}
+
+static void one_shot(unused void **state)
+{
+	static const struct { u32 code, divisor; } divide[] = {
+	    {0xb, 1}, {0, 2}, {1, 4}, {2, 8}, {3, 16}, {8, 32}, {9, 64}, {0xa, 128},
+	};
+
+	set(1, LVT_TIMER, 0x60);
+	for (u32 i = 0; i < ARRAY_SIZE(divide); i++) {
+		set(1, TIMER_DIVIDE, divide[i].code);
+		set(1, TIMER_INIT, 1000000);
+		vmm_host_clock(400000ull * divide[i].divisor);
+		assert_int_equal(get(1, TIMER_NOW), 600000);
+		vmm_host_clock(600000ull * divide[i].divisor - 1);
+		assert_int_equal(fired(1, 0x60), 0);
+		vmm_host_clock(1);
+		assert_int_equal(fired(1, 0x60), 1);
+		assert_int_equal(get(1, TIMER_NOW), 0);
+		vmm_host_clock(1000000000);
+		assert_int_equal(fired(1, 0x60), 0);
+	}
+	assert_int_equal(get(1, TIMER_INIT), 1000000);
+	set(1, TIMER_INIT, 5000);
+	set(1, TIMER_INIT, 0); /* stops it */
+	vmm_host_clock(1000000000);
+	assert_int_equal(fired(1, 0x60), 0);
+	set(1, LVT_TIMER, 0x60 | MASKED);
+	set(1, TIMER_INIT, 5000);
+	vmm_host_clock(1000000000);
+	assert_int_equal(fired(1, 0x60), 0);
+}
+
+static void periodic(unused void **state)
+{
+	u32 n = 0;
+
+	set(2, TIMER_DIVIDE, 0xb);
+	set(2, LVT_TIMER, 0x61 | PERIODIC);
+	set(2, TIMER_INIT, 1000003);
+	for (u32 i = 0; i < 10000; i++) {
+		vmm_host_clock(1000000);
+		n += fired(2, 0x61);
+		assert_true(get(2, TIMER_NOW) <= 1000003);
+	}
+	assert_int_equal(n, 10000ull * 1000000 / 1000003);
+	set(2, LVT_TIMER, 0x61); /* another mode: it stops */
+	vmm_host_clock(1000000000);
+	assert_int_equal(fired(2, 0x61), 0);
+	set(2, LVT_TIMER, 0x61 | PERIODIC);
+	set(2, TIMER_INIT, 1); /* nobody is drowned */
+	vmm_host_clock(1000000);
+	assert_int_equal(fired(2, 0x61), 1);
+	lapic_reset(host_vcpu(2)->lapic);
+	set(2, SPIV, ENABLED);
+	vmm_host_clock(1000000);
+	assert_int_equal(fired(2, 0x61), 0);
+}
+
+static void tsc_deadline(unused void **state)
+{
+	struct lapic *l = host_vcpu(3)->lapic;
+	u64 khz = clock_tsc_hz() / 1000;
+
+	lapic_set_tsc_deadline(l, 5000, 0); /* not in that mode: ignored */
+	assert_int_equal(lapic_tsc_deadline(l), 0);
+	set(3, LVT_TIMER, 0x62 | DEADLINE);
+	lapic_set_tsc_deadline(l, 1000 + 2 * khz, 1000);
+	assert_int_equal(lapic_tsc_deadline(l), 1000 + 2 * khz);
+	assert_int_equal(get(3, TIMER_NOW), 0);
+	vmm_host_clock(1999000);
+	assert_int_equal(fired(3, 0x62), 0);
+	vmm_host_clock(2000);
+	assert_int_equal(fired(3, 0x62), 1);
+	assert_int_equal(lapic_tsc_deadline(l), 0);
+	lapic_set_tsc_deadline(l, 10, 1000); /* past: at once */
+	vmm_host_clock(1);
+	assert_int_equal(fired(3, 0x62), 1);
+	lapic_set_tsc_deadline(l, 1000 + khz, 1000);
+	lapic_set_tsc_deadline(l, 0, 1000);
+	vmm_host_clock(1000000000);
+	assert_int_equal(fired(3, 0x62), 0);
+	set(3, TIMER_INIT, 1000); /* counts nothing in this mode */
+	vmm_host_clock(1000000000);
+	assert_int_equal(fired(3, 0x62), 0);
+}
+
 #define reset_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 #define lapic_test(fn) cmocka_unit_test_setup_teardown(fn, setup_enabled, teardown)
 
@@ -468,6 +596,10 @@ int main(void)
 		lapic_test(reset_keeps_the_id),
 		lapic_test(switched_off_and_on),
 		reset_test(hidden_by_configuration),
+		reset_test(virtual_wire),
+		lapic_test(one_shot),
+		lapic_test(periodic),
+		lapic_test(tsc_deadline),
 		reset_test(no_memory),
 	};
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* sources: kernel/vmm/loader/loader.c kernel/vmm/loader/elf.c kernel/vmm/loader/elf64.c
- * kernel/vmm/loader/multiboot.c kernel/vmm/loader/place.c kernel/lib/format.c kernel/lib/string.c
- * kernel/lib/errno.c */
+ * kernel/vmm/loader/bzimage.c kernel/vmm/loader/multiboot.c kernel/vmm/loader/place.c
+ * kernel/lib/format.c kernel/lib/string.c kernel/lib/errno.c */
 /* Good images get into memory byte for byte and are entered as their protocol says; what the loader
  * adds lies beside them. */
 #include "host.h"

@@ -6,8 +6,13 @@
 
 #include "cpu/features.h"
 #include "cpu/x86.h"
+#include "vmm/devices/board.h"
 #include "vmm/devices/lapic.h"
 #include "vmm/exit.h"
+
+void board_level_ended(unused struct vm *vm, unused u8 vector)
+{
+}
 
 static struct vcpu *v;
 
@@ -38,7 +43,7 @@ static u64 get(u32 msr)
 
 static void unknown_ones_fault(unused void **state)
 {
-	const u32 unknown[] = {0, 0x3a, 0x480, 0x6e0, 0x808, 0xc0000103, 0xc0010000, 0xc0010117,
+	const u32 unknown[] = {0, 0x3a, 0x480, 0x808, 0xc0000103, 0xc0010000, 0xc0010117,
 			       ~0u};
 	u64 value;
 

@@ -80,6 +80,11 @@ u64 clock_tsc_hz(void)
 	return 1000000000;
 }
 
+u64 clock_tsc_to_ns(u64 tsc_delta)
+{
+	return tsc_delta * 1000000000 / clock_tsc_hz();
+}
+
 void timer_setup(struct timer *t, void (*fn)(struct timer *t))
 {
 	*t = (struct timer){.fn = fn};

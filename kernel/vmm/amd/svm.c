@@ -294,6 +294,11 @@ static void svm_set_segment(struct vcpu *v, int seg, const struct segment *s)
 		(struct vmcb_segment){s->selector, s->attr, s->limit, s->base};
 }
 
+static void svm_set_gdtr(struct vcpu *v, u64 base, u16 limit)
+{
+	vmcb_of(v)->gdtr = (struct vmcb_segment){.limit = limit, .base = base};
+}
+
 /* ---- registers that live in the VMCB --------------------------------------------------------------- */
 
 static int svm_msr_read(struct vcpu *v, u32 msr, u64 *value)
@@ -456,6 +461,7 @@ const struct hvm_ops svm_ops = {
 	.set_sregs = svm_set_sregs,
 	.get_segment = svm_get_segment,
 	.set_segment = svm_set_segment,
+	.set_gdtr = svm_set_gdtr,
 	.inject_exception = svm_inject_exception,
 	.inject_interrupt = svm_inject_interrupt,
 	.inject_nmi = svm_inject_nmi,

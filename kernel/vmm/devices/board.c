@@ -2,45 +2,99 @@
 /* What is on the virtual board, and in which order it is taken apart. */
 #include "vmm/devices/board.h"
 
+#include "cpu/clock.h"
+#include "cpu/cmos.h"
 #include "lib/check.h"
 #include "mm/objcache.h"
 #include "vmm/devices/fw_cfg.h"
+#include "vmm/devices/ioapic.h"
+#include "vmm/devices/irq.h"
 #include "vmm/devices/lapic.h"
+#include "vmm/devices/pic.h"
+#include "vmm/devices/pit.h"
+#include "vmm/devices/pm.h"
+#include "vmm/devices/rtc.h"
 #include "vmm/devices/simple.h"
 #include "vmm/devices/uart.h"
+#include "vmm/devices/vga_text.h"
 #include "vmm/vm.h"
 
 struct board {
+	struct pic pic;
+	struct ioapic ioapic;
+	struct pit pit;
+	struct pm pm;
 	struct uart com1;
+	struct rtc rtc;
+	struct vga_text vga;
 	struct fw_cfg fw_cfg;
 	struct test_latch latch;
 };
 
 static struct objcache board_cache;
+static u64 wall_at_boot; /* [o] seconds since 1970 when clock_ns() was 0 */
 
 int board_create(struct vm *vm)
 {
 	static bool ready; /* VMs are made by one thread, the builder */
 
-	if (!ready)
+	if (!ready) {
 		objcache_init(&board_cache, "board", sizeof(struct board));
+		wall_at_boot = cmos_wall_seconds() - clock_ns() / 1000000000;
+	}
 	ready = true;
 	struct board *b = objcache_alloc(&board_cache);
 	if (!b)
 		return trace(-ENOMEM);
 	vm->board = b;
-	uart_attach(&b->com1, vm, 0x3f8);
+	pic_attach(&b->pic, vm);
+	pit_attach(&b->pit, vm);
+	pm_attach(&b->pm, vm);
+	uart_attach(&b->com1, vm, 0x3f8, IRQ_COM1);
+	rtc_attach(&b->rtc, vm, wall_at_boot);
+	vga_text_attach(&b->vga, vm);
 	fw_cfg_attach(&b->fw_cfg, vm);
 	simple_ports_attach(vm);
 	if (vm->config.testdev)
 		test_latch_attach(&b->latch, vm);
-	if (vm->config.apic)
+	if (vm->config.apic) {
 		lapic_attach(vm);
+		ioapic_attach(&b->ioapic, vm);
+	}
 	return 0;
+}
+
+void board_level_ended(struct vm *vm, u8 vector)
+{
+	ioapic_eoi(&vm->board->ioapic, vector);
+}
+
+struct ioapic *board_ioapic(struct vm *vm)
+{
+	return vm->config.apic ? &vm->board->ioapic : NULL;
+}
+
+struct pic *board_pic(struct vm *vm)
+{
+	return &vm->board->pic;
+}
+
+u8 board_pic_ack(struct vm *vm)
+{
+	struct board *b = vm->board;
+	u8 vector = pic_ack(&b->pic);
+
+	if (vector == b->pic.chip[0].base + IRQ_TIMER)
+		pit_irq_taken(&b->pit);
+	return vector;
 }
 
 void board_quiesce(struct vm *vm)
 {
+	pit_stop(&vm->board->pit);
+	rtc_stop(&vm->board->rtc);
+	for (u32 i = 0; i < vm->nr_vcpus; i++)
+		lapic_stop(vm->vcpus[i]->lapic);
 	guest_console_end(&vm->board->com1.console);
 }
 

@@ -12,3 +12,10 @@ int must_check board_create(struct vm *vm);
 /* board_quiesce - the vCPUs have left: no timer of the board fires any more, output is flushed. */
 void board_quiesce(struct vm *vm);
 void board_destroy(struct vm *vm);
+
+/* board_level_ended - a local APIC has ended the level-triggered @vector. */
+void board_level_ended(struct vm *vm, u8 vector);
+struct ioapic *board_ioapic(struct vm *vm); /* NULL: this board has none */
+struct pic *board_pic(struct vm *vm);
+/* board_pic_ack - the processor takes what the 8259s ask for. Returns the vector. => vCPU 0's thread */
+u8 board_pic_ack(struct vm *vm);

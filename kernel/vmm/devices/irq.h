@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The board's interrupt lines: 0 to 15 as ISA has them. A device says what its line is; the line leads to
- * the pair of 8259s, whose output is the LINT0 of vCPU 0. */
+ * the pair of 8259s, whose output is the LINT0 of vCPU 0, and to the I/O APIC. */
 #pragma once
 
 #include "lib/types.h"

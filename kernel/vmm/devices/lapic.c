@@ -5,29 +5,45 @@
  * all else belongs to the vCPU's own thread: it alone acknowledges, ends, and writes registers. The
  * task priority lives with the processor (CR8 is the same thing) and is asked of hvm.
  *
- * ICR is never seen busy: a message is delivered before the write returns. */
+ * ICR is never seen busy: a message is delivered before the write returns.
+ *
+ * The timer counts nanoseconds, divided as the guest asks; a struct timer is armed for its end, and what
+ * it shows is computed from the clock. The vCPU's thread stops it before it changes anything that its
+ * function reads, so the two need no lock.
+ *
+ * LINT0 of vCPU 0 is the output of the 8259s. It comes up as a firmware leaves it: let through, so that a
+ * guest that knows no APIC has its interrupts ("virtual wire"). */
 #include "vmm/devices/lapic.h"
 
+#include "cpu/clock.h"
 #include "lib/errno.h"
 #include "mm/objcache.h"
+#include "sched/timer.h"
+#include "vmm/devices/board.h"
 #include "vmm/io.h"
 #include "vmm/vm.h"
 
 enum lapic_register {
 	REG_ID = 0x20, REG_VERSION = 0x30, REG_TPR = 0x80, REG_APR = 0x90, REG_PPR = 0xa0,
-	REG_EOI = 0xb0, REG_LDR = 0xd0, REG_DFR = 0xe0, REG_SPIV = 0xf0, REG_ISR = 0x100,
+	REG_EOI = 0xb0, REG_LDR = 0xd0, REG_DFR = 0xe0, REG_SPIV = 0xf0, REG_ISR = 0x100, REG_TMR = 0x180,
 	REG_IRR = 0x200, REG_ESR = 0x280, REG_ICR = 0x300, REG_ICR_HIGH = 0x310,
 	REG_LVT_TIMER = 0x320, REG_LVT_ERROR = 0x370, REG_TIMER_INIT = 0x380, REG_TIMER_NOW = 0x390,
 	REG_TIMER_DIVIDE = 0x3e0,
 };
 
 #define LVT_MASKED (1u << 16)
+#define LVT_EXTINT (7u << 8)
+#define LVT_NMI    (4u << 8)
+/* Two bits of the timer's LVT. */
+enum timer_mode { TIMER_ONE_SHOT, TIMER_PERIODIC, TIMER_DEADLINE };
+#define TIMER_PERIOD_MIN_NS 20000 /* what is quicker is served at this pace */
+#define LEVEL_TRIGGERED (1u << 15) /* in messages */
 #define SPIV_ENABLED (1u << 8)
 #define BASE_BSP    (1u << 8)
 #define BASE_X2APIC (1u << 10)
 #define BASE_ENABLED (1u << 11)
 
-enum { NR_LVT = 6 }; /* timer, thermal, performance, LINT0, LINT1, error */
+enum { LVT_TIMER, LVT_LINT0 = 3, LVT_LINT1, NR_LVT = 6 }; /* and thermal, performance, error */
 
 enum delivery { DELIVER_FIXED, DELIVER_LOWEST, DELIVER_SMI, DELIVER_NMI = 4, DELIVER_INIT, DELIVER_SIPI };
 
@@ -35,15 +51,23 @@ struct lapic {
 	struct vcpu *vcpu; /* [o] */
 	u32 irr[8];        /* [a] */
 	u32 isr[8];        /* [t] */
+	u32 tmr[8];        /* [a] which of them came level-triggered: the I/O APIC hears of their end */
 	u32 ldr, dfr;      /* [a] others read them to route logical destinations */
 	u32 spiv;          /* [a] */
 	u8 tpr;            /* [t] as written; the processor keeps the class alone */
 	u32 esr, icr_high, icr, timer_init, timer_divide; /* [t] */
-	u32 lvt[NR_LVT];   /* [t] */
+	u32 lvt[NR_LVT];   /* [t]; the timer's [a] */
+	struct timer timer;
+	u64 timer_start_ns, timer_end_ns; /* [t] while it is stopped, else its function's; end 0: stopped */
+	u64 timer_period_ns; /* [t] 0: once */
+	u64 tsc_deadline;    /* [t] as written, 0 when it has passed */
 	bool enabled;      /* [a] by APIC_BASE */
 };
 
 static struct objcache lapic_cache;
+
+static void timer_fires(struct timer *t);
+static void timer_stop(struct lapic *l);
 
 struct lapic *lapic_create(struct vcpu *v)
 {
@@ -57,19 +81,33 @@ struct lapic *lapic_create(struct vcpu *v)
 		return NULL;
 	l->vcpu = v;
 	l->enabled = v->vm->config.apic;
+	timer_setup(&l->timer, timer_fires);
 	lapic_reset(l);
+	if (v->index == 0) {
+		l->spiv |= SPIV_ENABLED;
+		l->lvt[LVT_LINT0] = LVT_EXTINT;
+		l->lvt[LVT_LINT1] = LVT_NMI;
+	}
 	return l;
 }
 
 void lapic_destroy(struct lapic *l)
 {
+	lapic_stop(l);
 	objcache_free(&lapic_cache, l);
+}
+
+void lapic_stop(struct lapic *l)
+{
+	timer_stop(l);
 }
 
 void lapic_reset(struct lapic *l)
 {
+	timer_stop(l);
 	for (int i = 0; i < 8; i++) {
 		atomic_store(&l->irr[i], 0);
+		atomic_store(&l->tmr[i], 0);
 		l->isr[i] = 0;
 	}
 	atomic_store(&l->ldr, 0);
@@ -111,10 +149,14 @@ void lapic_ack(struct lapic *l, u8 vector)
 }
 
 /* Request @vector. => any context */
-static void request(struct lapic *l, u8 vector)
+static void request(struct lapic *l, u8 vector, bool level)
 {
 	if (vector < 16 || !(atomic_load(&l->spiv) & SPIV_ENABLED))
 		return;
+	if (level)
+		atomic_or(&l->tmr[vector / 32], 1u << vector % 32);
+	else if (atomic_load(&l->tmr[vector / 32]) & 1u << vector % 32)
+		atomic_and(&l->tmr[vector / 32], ~(1u << vector % 32));
 	atomic_or(&l->irr[vector / 32], 1u << vector % 32);
 	vcpu_request(l->vcpu, VCPU_REQ_EVENT);
 }
@@ -126,7 +168,99 @@ static void end_of_interrupt(struct lapic *l)
 	if (vector < 0)
 		return;
 	l->isr[vector / 32] &= ~(1u << vector % 32);
+	if (unlikely(atomic_load(&l->tmr[vector / 32]) & 1u << vector % 32))
+		board_level_ended(l->vcpu->vm, (u8)vector);
 	atomic_or(&l->vcpu->requests, VCPU_REQ_EVENT); /* one of lower priority may wait */
+}
+
+bool lapic_passes_extint(const struct lapic *l)
+{
+	return !atomic_load(&l->enabled) || (l->lvt[LVT_LINT0] & (LVT_MASKED | LVT_EXTINT)) == LVT_EXTINT;
+}
+
+/* ---- the timer ------------------------------------------------------------------------------------ */
+
+static u32 timer_divisor_log2(const struct lapic *l)
+{
+	u32 code = (l->timer_divide & 3) | (l->timer_divide >> 1 & 4);
+
+	return (code + 1) & 7;
+}
+
+static enum timer_mode timer_mode(const struct lapic *l)
+{
+	return (atomic_load(&l->lvt[LVT_TIMER]) >> 17) & 3;
+}
+
+static void timer_stop(struct lapic *l)
+{
+	timer_cancel(&l->timer);
+	l->timer_end_ns = l->timer_period_ns = 0;
+	l->tsc_deadline = 0;
+}
+
+/* timer_fires - periods that nobody could be told of, because the CPU came late, are let go: the guest
+ * reads the clock. */
+static void timer_fires(struct timer *t)
+{
+	struct lapic *l = container_of(t, struct lapic, timer);
+	u32 lvt = atomic_load(&l->lvt[LVT_TIMER]);
+
+	if (!(lvt & LVT_MASKED))
+		request(l, (u8)lvt, false);
+	if (!l->timer_period_ns) {
+		l->timer_end_ns = 0;
+		l->tsc_deadline = 0;
+		return;
+	}
+	u64 now = clock_ns();
+	while (l->timer_end_ns <= now) {
+		l->timer_start_ns = l->timer_end_ns;
+		l->timer_end_ns += l->timer_period_ns;
+		if (now - l->timer_start_ns > 1000 * l->timer_period_ns)
+			l->timer_end_ns = now + l->timer_period_ns;
+	}
+	timer_arm(&l->timer, l->timer_end_ns);
+}
+
+/* timer_start - TIMER_INIT was written: count from there. */
+static void timer_start(struct lapic *l, u32 count)
+{
+	u64 ns = (u64)count << timer_divisor_log2(l);
+
+	timer_stop(l);
+	l->timer_init = count;
+	if (!count || timer_mode(l) == TIMER_DEADLINE)
+		return;
+	if (timer_mode(l) == TIMER_PERIODIC)
+		l->timer_period_ns = ns = MAX(ns, (u64)TIMER_PERIOD_MIN_NS);
+	l->timer_start_ns = clock_ns();
+	l->timer_end_ns = l->timer_start_ns + ns;
+	timer_arm(&l->timer, l->timer_end_ns);
+}
+
+static u32 timer_now(const struct lapic *l)
+{
+	u64 end = atomic_load(&l->timer_end_ns), now = clock_ns();
+
+	return end > now && timer_mode(l) != TIMER_DEADLINE ? (end - now) >> timer_divisor_log2(l) : 0;
+}
+
+u64 lapic_tsc_deadline(const struct lapic *l)
+{
+	return atomic_load(&l->tsc_deadline);
+}
+
+void lapic_set_tsc_deadline(struct lapic *l, u64 tsc, u64 now)
+{
+	if (timer_mode(l) != TIMER_DEADLINE)
+		return;
+	timer_stop(l);
+	if (!tsc)
+		return;
+	l->tsc_deadline = tsc;
+	l->timer_end_ns = clock_ns() + (tsc > now ? clock_tsc_to_ns(tsc - now) : 0);
+	timer_arm(&l->timer, l->timer_end_ns);
 }
 
 /* ---- messages between processors ------------------------------------------------------------------ */
@@ -148,7 +282,7 @@ static void deliver(struct lapic *to, u32 icr)
 	switch ((icr >> 8) & 7) {
 	case DELIVER_FIXED:
 	case DELIVER_LOWEST:
-		request(to, (u8)icr);
+		request(to, (u8)icr, icr & LEVEL_TRIGGERED);
 		break;
 	case DELIVER_NMI:
 		atomic_store(&v->nmi_pending, true);
@@ -156,7 +290,7 @@ static void deliver(struct lapic *to, u32 icr)
 		break;
 	case DELIVER_INIT:
 		/* A level de-assert (the old handshake's second half) does nothing. */
-		if ((icr & (1u << 15)) && !(icr & (1u << 14)))
+		if ((icr & LEVEL_TRIGGERED) && !(icr & (1u << 14)))
 			break;
 		atomic_store(&v->sipi_pending, false);
 		vcpu_request(v, VCPU_REQ_INIT);
@@ -172,10 +306,10 @@ static void deliver(struct lapic *to, u32 icr)
 	}
 }
 
-static void send(struct lapic *from, u32 icr)
+/* send - @from: the sender's local APIC; NULL: an I/O APIC, which knows no shorthands. */
+static void send(struct vm *vm, const struct lapic *from, u32 dest, u32 icr)
 {
-	struct vm *vm = from->vcpu->vm;
-	u32 shorthand = (icr >> 18) & 3, dest = from->icr_high >> 24;
+	u32 shorthand = from ? (icr >> 18) & 3 : 0;
 	bool lowest = ((icr >> 8) & 7) == DELIVER_LOWEST;
 
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
@@ -189,6 +323,11 @@ static void send(struct lapic *from, u32 icr)
 		if (lowest)
 			break;
 	}
+}
+
+void lapic_message(struct vm *vm, u8 dest, u32 icr)
+{
+	send(vm, NULL, dest, icr | 1u << 14);
 }
 
 /* ---- registers --------------------------------------------------------------------------------------- */
@@ -212,6 +351,8 @@ static u32 register_read(struct lapic *l, u32 reg)
 		return *lvt_of(l, reg);
 	if (reg >= REG_ISR && reg < REG_ISR + 0x80)
 		return l->isr[(reg - REG_ISR) >> 4];
+	if (reg >= REG_TMR && reg < REG_TMR + 0x80)
+		return atomic_load(&l->tmr[(reg - REG_TMR) >> 4]);
 	if (reg >= REG_IRR && reg < REG_IRR + 0x80)
 		return atomic_load(&l->irr[(reg - REG_IRR) >> 4]);
 	switch (reg) {
@@ -227,8 +368,9 @@ static u32 register_read(struct lapic *l, u32 reg)
 	case REG_ICR: return l->icr;
 	case REG_ICR_HIGH: return l->icr_high;
 	case REG_TIMER_INIT: return l->timer_init;
+	case REG_TIMER_NOW: return timer_now(l);
 	case REG_TIMER_DIVIDE: return l->timer_divide;
-	default: return 0; /* also what makes requests level-triggered: nothing does */
+	default: return 0;
 	}
 }
 
@@ -246,7 +388,13 @@ static void register_write(struct lapic *l, u32 reg, u32 value)
 	u32 *lvt = lvt_of(l, reg);
 
 	if (lvt) {
-		*lvt = (value & 0x0003a7ff) | (l->spiv & SPIV_ENABLED ? value & LVT_MASKED : LVT_MASKED);
+		u32 modes = reg == REG_LVT_TIMER ? 0x600ff : 0x0a7ff;
+		u32 mask = l->spiv & SPIV_ENABLED ? value & LVT_MASKED : LVT_MASKED;
+		bool other_mode = lvt == &l->lvt[LVT_TIMER] && ((*lvt ^ value) & 0x60000);
+
+		if (other_mode) /* Intel SDM: a change to or from TSC-deadline disarms; so do all here */
+			timer_stop(l);
+		atomic_store(lvt, (value & modes) | mask);
 		return;
 	}
 	switch (reg) {
@@ -262,10 +410,10 @@ static void register_write(struct lapic *l, u32 reg, u32 value)
 	case REG_ESR: l->esr = 0; break;
 	case REG_ICR:
 		l->icr = value & 0x000cdfff & ~(1u << 12);
-		send(l, value);
+		send(l->vcpu->vm, l, l->icr_high >> 24, value);
 		break;
 	case REG_ICR_HIGH: l->icr_high = value & 0xff000000; break;
-	case REG_TIMER_INIT: l->timer_init = value; break;
+	case REG_TIMER_INIT: timer_start(l, value); break;
 	case REG_TIMER_DIVIDE: l->timer_divide = value & 0xb; break;
 	default: break; /* read-only or reserved */
 	}

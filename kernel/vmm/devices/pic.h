@@ -5,16 +5,20 @@
 
 #include "cpu/spinlock.h"
 
+struct pic;
 struct vm;
 
 struct pic_chip {
-	u8 lines;    /* as the devices drive them now */
-	u8 irr, isr, imr;
+	struct pic *pic; /* [o] */
+	u8 lines;    /* as the devices drive them now; bit 2 of the master: the slave's INT */
+	u8 irr;      /* edges that were not acknowledged yet */
+	u8 isr, imr;
 	u8 elcr;     /* a bit for each line: level-triggered */
 	u8 base;     /* vector of input 0 (ICW2) */
 	u8 lowest;   /* the input of lowest priority: 7 until rotated */
 	u8 init;     /* which ICW is expected: 0 none, 2, 3, 4 */
-	bool need_icw4, auto_eoi, rotate_auto_eoi, special_mask, special_fully_nested;
+	u8 icw1;     /* says whether ICW3 and ICW4 follow */
+	bool auto_eoi, rotate_auto_eoi, special_mask, special_fully_nested;
 	bool read_isr, poll;
 };
 
@@ -25,12 +29,13 @@ struct pic {
 	u32 output;              /* [a] 1: INT is asserted */
 };
 
-/* pic_attach - reset *@p and put it on @vm's bus. When the output rises vCPU 0 gets VCPU_REQ_EVENT. */
+/* pic_attach - reset *@p and put it on @vm's bus: vectors 8 and 70, all but the cascade masked, as a BIOS
+ * leaves it. When the output rises vCPU 0 gets VCPU_REQ_EVENT. */
 void pic_attach(struct pic *p, struct vm *vm);
 /* pic_set - input @line (0 to 15, not 2) is high or low. => any context */
 void pic_set(struct pic *p, u32 line, bool level);
 /* pic_pending - is INT asserted? => no lock, a hint: pic_ack tells */
 bool pic_pending(const struct pic *p);
 /* pic_ack - the processor's acknowledge cycle: the vector of the highest request, which is in service now;
- * the spurious one (input 7) if the request has gone. */
+ * the spurious one (input 7) if the request has gone. If INT stays asserted, that is a rise again. */
 u8 pic_ack(struct pic *p);

@@ -10,30 +10,36 @@
 
 struct vm;
 
+/* All of it: [lock] of struct pit. Ticks are those of the chip's clock, counted from boot. */
 struct pit_channel {
 	u8 mode;         /* 0 to 5 */
 	u8 access;       /* 1 low byte, 2 high byte, 3 low then high */
 	bool bcd;
 	bool gate;
-	bool null_count; /* written, not loaded yet */
 	bool write_high, read_high; /* the next byte of a pair is the high one */
 	u8 low;          /* the low byte of a pair that is being written */
-	bool latched, status_latched;
 	u8 nr_latched;   /* bytes of the latched count not read yet */
 	u16 latch;
+	bool status_latched;
 	u8 status;
-	u32 count;       /* reload value, 1 to 65536 (BCD: 10000) */
-	u64 start_ns;    /* when counting began; 0: it does not count */
+	bool null_count; /* written, and loaded only by the gate's next rise */
+	bool running;
+	u32 count;       /* as written, 1 to 65536 (BCD: 10000); 0: none since the control word */
+	u32 loaded;      /* what it counts down from since `start` */
+	u32 prior;       /* modes 2 and 3: what it counted down from before `start`; 0: nothing */
+	u64 start;       /* running: the tick at which `loaded` is loaded, perhaps a later one */
+	u64 elapsed;     /* not running: ticks counted until it stopped */
+	u64 edges;       /* channel 0: rising edges since `start` that were delivered or missed */
 };
 
 struct pit {
 	struct spinlock lock; /* RANK_DEVICE_IRQ */
-	struct vm *vm;
+	struct vm *vm;        /* [o] */
 	struct timer timer;   /* channel 0's next edge */
 	struct pit_channel channel[3];
-	u64 next_edge_ns;     /* of channel 0's output, while the timer is armed */
-	u32 missed;           /* edges of channel 0 that the guest could not see yet: it slept */
-	bool speaker;         /* port 61 bit 1 */
+	bool pending;         /* [lock] the guest did not acknowledge the last edge yet */
+	u32 missed;           /* [lock] edges of channel 0 that the guest could not see yet: it slept */
+	bool speaker;         /* [lock] port 61 bit 1 */
 };
 
 /* pit_attach - reset *@p and put it on @vm's bus. */

@@ -16,8 +16,6 @@ enum {
 	LOADER_DATA = 0x9000, /* where QEMU puts it too: above what tiny kernels use to start CPUs */
 };
 
-#define RAM_BELOW_HOLE_MAX GIB(3) /* no board of ours has RAM from there to 4 GiB */
-
 int load_fail(struct load *l, int err, const char *fmt, ...)
 {
 	int name_bytes = text_format(l->why, l->why_size, "%s: ", l->img->name);
@@ -29,11 +27,6 @@ int load_fail(struct load *l, int err, const char *fmt, ...)
 		va_end(ap);
 	}
 	return err;
-}
-
-static u64 mib_up(u64 bytes)
-{
-	return (bytes >> 20) + ((bytes & (MIB(1) - 1)) != 0);
 }
 
 static int accept_segment(struct load *l, const struct elf_segment *s)
@@ -96,7 +89,6 @@ int load_accept(struct load *l, const struct elf_image *image)
 {
 	int err = 0;
 
-	place_take(&l->place, CONVENTIONAL_END, LEGACY_END);
 	for (unsigned int i = 0; i < image->nr && !err; i++)
 		err = accept_segment(l, &image->segment[i]);
 	return err ?: accept_entry(l, image) ?: accept_initrd(l);
@@ -158,7 +150,7 @@ static bool is_multiboot2(const struct guest_image *img)
 	return false;
 }
 
-/* Source: Linux, Documentation/arch/x86/boot.rst, "The real-mode kernel header". */
+/* Source: Linux, Documentation/arch/x86/boot.rst, "The Real-Mode Kernel Header". */
 static bool is_linux(const struct guest_image *img)
 {
 	const u8 *data = img->data;
@@ -179,8 +171,8 @@ static int refuse_unknown(struct load *l, int multiboot_err)
 	else if (elf_class_of(img->data, img->size) == ELF_32)
 		reason = "an ELF32 file without a multiboot header";
 	text_format(l->why, l->why_size,
-		    "%s is no guest image (%s): give an ELF file, 32-bit with a multiboot header "
-		    "or 64-bit", img->name, reason);
+		    "%s is no guest image (%s): give a Linux bzImage, or an ELF file, 32-bit with a "
+		    "multiboot header or 64-bit", img->name, reason);
 	return trace(-ENOEXEC);
 }
 
@@ -192,14 +184,14 @@ int loader_load(const struct guest_image *img, struct guest_ram *ram, struct gue
 	u64 header;
 	int err = multiboot_find(img, &header);
 
+	place_take(&l.place, CONVENTIONAL_END, LEGACY_END);
 	if (!err)
 		return multiboot_load(&l, header);
 	if (is_multiboot2(img))
 		return load_fail(&l, trace(-ENOEXEC), "multiboot 2 images come with Neap 0.3: "
 				 "give one with a multiboot 1 header until then");
 	if (is_linux(img))
-		return load_fail(&l, trace(-ENOEXEC), "Linux kernels come with Neap 0.3: "
-				 "give a multiboot 1 or ELF64 image until then");
+		return bzimage_load(&l);
 	if (elf_class_of(img->data, img->size) == ELF_64)
 		return elf64_load(&l);
 	return refuse_unknown(&l, err);

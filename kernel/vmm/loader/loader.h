@@ -43,9 +43,14 @@ struct guest_entry {
 	enum guest_entry_mode mode;
 	u64 rip, rax, rbx, rsi, rdi, rsp; /* rsp is 0: no loader gives a stack */
 	u64 cr3;         /* ENTRY_LONG64 */
+	u64 gdt;         /* is_linux: GDTR; it holds the selectors below */
+	u16 gdt_limit;
 	const char *kind; /* "multiboot", "elf64", ...: for the operator */
 	bool is_linux;
 };
+
+/* What Linux calls __BOOT_CS and __BOOT_DS. */
+enum { LINUX_CODE_SELECTOR = 0x10, LINUX_DATA_SELECTOR = 0x18 };
 
 /* loader_load - recognise and load @img.
  * => thread context, may sleep (in the ram callbacks); 3 KiB of stack

@@ -7,6 +7,13 @@
 #include "vmm/loader/loader.h"
 #include "vmm/loader/place.h"
 
+#define RAM_BELOW_HOLE_MAX GIB(3) /* no board of ours has RAM from there to 4 GiB */
+
+static inline u64 mib_up(u64 bytes)
+{
+	return (bytes >> 20) + ((bytes & (MIB(1) - 1)) != 0);
+}
+
 struct load {
 	const struct guest_image *img;
 	struct guest_ram *ram;
@@ -48,3 +55,10 @@ int must_check multiboot_info_write(struct load *l, u64 at);
 
 /* elf64_load - load a bare 64-bit kernel. */
 int must_check elf64_load(struct load *l);
+/* identity_place, identity_write - page tables for ENTRY_LONG64, which map the first 4 GiB and all
+ * RAM (up to 512 GiB) one to one: first the place, then the contents. */
+int must_check identity_place(struct load *l, u64 *at);
+int must_check identity_write(struct load *l, u64 at);
+
+/* bzimage_load - load a Linux kernel. => recognised as one */
+int must_check bzimage_load(struct load *l);

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The I/O APIC's inputs, entries and registers.
+ *
+ *	edge    a rising input is sent once, or not at all if it is masked then
+ *	level   a high input is sent, and remote IRR stands until the EOI of its vector; then, if it is
+ *	        still high, once more
+ *
+ * A message leaves without the lock: what a local APIC does with it may lead back here. */
+#include "vmm/devices/ioapic.h"
+
+#include "vmm/devices/lapic.h"
+#include "vmm/io.h"
+#include "vmm/vm.h"
+
+enum { WINDOW_SELECT = 0x00, WINDOW_DATA = 0x10 };
+enum { REG_ID, REG_VERSION, REG_ARBITRATION, REG_ENTRIES = 0x10 };
+
+#define VERSION 0x11u
+
+/* A redirection entry. */
+#define ENTRY_STATUS     (1ull << 12) /* never seen: messages are delivered at once */
+#define ENTRY_LOW        (1ull << 13) /* polarity: lines here are already as high as they mean */
+#define ENTRY_REMOTE_IRR (1ull << 14)
+#define ENTRY_LEVEL      (1ull << 15)
+#define ENTRY_MASKED     (1ull << 16)
+#define ENTRY_WRITABLE   (0xff000000000000ffull | 7ull << 8 | 1ull << 11 | ENTRY_LOW | ENTRY_LEVEL | ENTRY_MASKED)
+
+/* may_send - is the input to be sent now? For a level one: it has been, from here on. => lock */
+static bool may_send(struct ioapic *a, u32 pin)
+{
+	u64 *entry = &a->entry[pin];
+
+	if (!(a->lines & 1u << pin) || (*entry & (ENTRY_MASKED | ENTRY_REMOTE_IRR)))
+		return false;
+	if (*entry & ENTRY_LEVEL)
+		*entry |= ENTRY_REMOTE_IRR;
+	return true;
+}
+
+static void send(struct ioapic *a, u64 entry)
+{
+	lapic_message(a->vm, entry >> 56, (u32)entry & 0xffff);
+}
+
+void ioapic_set(struct ioapic *a, u32 pin, bool level)
+{
+	u32 bit = 1u << pin;
+	u64 flags = spin_lock_irqsave(&a->lock);
+	bool rises = level && !(a->lines & bit);
+
+	a->lines = level ? a->lines | bit : a->lines & ~bit;
+	u64 entry = a->entry[pin];
+	bool out = (rises || (entry & ENTRY_LEVEL)) && may_send(a, pin);
+	spin_unlock_irqrestore(&a->lock, flags);
+	if (out)
+		send(a, entry);
+}
+
+void ioapic_eoi(struct ioapic *a, u8 vector)
+{
+	for (u32 pin = 0; pin < IOAPIC_INPUTS; pin++) {
+		u64 flags = spin_lock_irqsave(&a->lock);
+		u64 entry = a->entry[pin];
+		bool out = false;
+
+		if ((entry & ENTRY_REMOTE_IRR) && (u8)entry == vector) {
+			a->entry[pin] &= ~ENTRY_REMOTE_IRR;
+			out = may_send(a, pin);
+		}
+		spin_unlock_irqrestore(&a->lock, flags);
+		if (out)
+			send(a, entry);
+	}
+}
+
+/* ---- registers ------------------------------------------------------------------------------------- */
+
+static u32 register_read(const struct ioapic *a)
+{
+	u32 i = a->select - REG_ENTRIES;
+
+	if (a->select >= REG_ENTRIES && i / 2 < IOAPIC_INPUTS)
+		return a->entry[i / 2] >> (32 * (i % 2));
+	switch (a->select) {
+	case REG_ID:
+	case REG_ARBITRATION: return (u32)a->id << 24;
+	case REG_VERSION: return (IOAPIC_INPUTS - 1) << 16 | VERSION;
+	default: return 0;
+	}
+}
+
+/* register_write - Returns the entry that may have to be sent, as level inputs do when they are let
+ * through; NULL: none. => lock */
+static u64 *register_write(struct ioapic *a, u32 value)
+{
+	u32 i = a->select - REG_ENTRIES;
+
+	if (a->select == REG_ID)
+		a->id = value >> 24 & 0xf;
+	if (a->select < REG_ENTRIES || i / 2 >= IOAPIC_INPUTS)
+		return NULL;
+	u64 *entry = &a->entry[i / 2], half = 0xffffffffull << (32 * (i % 2));
+	u64 writable = ENTRY_WRITABLE & half;
+
+	*entry = (*entry & ~writable) | ((u64)value << (32 * (i % 2)) & writable);
+	if (!(*entry & ENTRY_LEVEL))
+		*entry &= ~ENTRY_REMOTE_IRR;
+	return *entry & ENTRY_LEVEL ? entry : NULL;
+}
+
+static u64 ioapic_read(unused struct vcpu *v, void *dev, u64 offset, unsigned int bytes)
+{
+	struct ioapic *a = dev;
+	u64 value = 0;
+
+	u64 flags = spin_lock_irqsave(&a->lock);
+	if (offset == WINDOW_SELECT)
+		value = a->select;
+	else if (offset == WINDOW_DATA && bytes >= 4)
+		value = register_read(a);
+	spin_unlock_irqrestore(&a->lock, flags);
+	return value;
+}
+
+static void ioapic_write(unused struct vcpu *v, void *dev, u64 offset, unsigned int bytes, u64 value)
+{
+	struct ioapic *a = dev;
+	u64 *entry = NULL, out = 0;
+
+	u64 flags = spin_lock_irqsave(&a->lock);
+	if (offset == WINDOW_SELECT)
+		a->select = value;
+	else if (offset == WINDOW_DATA && bytes >= 4)
+		entry = register_write(a, (u32)value);
+	bool sent = entry && may_send(a, entry - a->entry);
+	if (sent)
+		out = *entry;
+	spin_unlock_irqrestore(&a->lock, flags);
+	if (sent)
+		send(a, out);
+}
+
+static const struct io_ops ioapic_io = {"ioapic", ioapic_read, ioapic_write};
+
+void ioapic_attach(struct ioapic *a, struct vm *vm)
+{
+	*a = (struct ioapic){.vm = vm};
+	spin_init(&a->lock, RANK_IRQ_CHIP);
+	for (u32 i = 0; i < IOAPIC_INPUTS; i++)
+		a->entry[i] = ENTRY_MASKED;
+	io_add_mmio(&vm->io, IOAPIC_BASE, PAGE_SIZE, &ioapic_io, a);
+}
