@@ -116,10 +116,18 @@ run: deps-run
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)$(RUN_COMMAND)
 
-# Four guests of 64 MiB, which write and verify all of their memory, on a machine of 80 MiB, with the
-# meter; then the monitor.
+# What `make run` shows, with the meter; then the monitor.
+#	pattern   four guests of 64 MiB, which write and verify all of their memory, on a machine of 80 MiB
+#	debian    three of Debian's own kernel, of 192 MiB each, which do the same, on one of 256 MiB
+DEMO ?= pattern
+ifeq ($(DEMO),debian)
+RUN_COMMAND ?= tools/neap debian && tools/neap run --ram 256M --swap 768M --kernel-args meter \
+	$(foreach n,1 2 3,--guest build/debian/vmlinuz,vm=debian$(n),mem=192M \
+	--initrd build/debian/initrd.gz --append 'console=ttyS0 quiet work.seed=$(n)')
+else
 RUN_COMMAND ?= tools/neap run --ram 80M --swap 512M --kernel-args meter \
 	$(foreach seed,1 2 3 4,--guest build/guests/pattern.elf,mem=64M --append seed=$(seed))
+endif
 
 test: deps-test
 	$(Q)$(PYTHON) tests/run $(if $(T),--only '$(T)') $(if $(ENGINE),--engine $(ENGINE)) \
