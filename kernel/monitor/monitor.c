@@ -20,6 +20,7 @@ static void idle(void)
 void monitor_run(void (*quit)(void))
 {
 	monitor_vm_commands();
+	monitor_console_command();
 	monitor_meter_commands();
 	monitor_swap_commands();
 	monitor_disk_commands();

@@ -33,6 +33,7 @@ const char *monitor_vm_nth(unsigned int nth);
 
 /* The command tables, one a file. */
 void monitor_vm_commands(void);
+void monitor_console_command(void);
 void monitor_meter_commands(void);
 void monitor_swap_commands(void);
 void monitor_disk_commands(void);

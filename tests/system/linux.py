@@ -8,6 +8,7 @@ import sys
 
 from harness import Job, expect
 from machine import boot, guest
+from terminal import Terminal
 
 KERNEL, INITRD = "build/debian/vmlinuz", "build/debian/initrd.gz"
 PLAIN = "console=ttyS0 quiet"
@@ -54,12 +55,29 @@ def overcommit(task):
             outcome.note = f"{mib} MiB verified, {got['swapin']} pages came back"
 
 
+def at_the_console(task):
+    """An operator at a guest's shell, and back at the monitor."""
+    shell = guest(KERNEL, "console=ttyS0 quiet rdinit=/bin/busybox -- sh", name="debian",
+                  initrd=INITRD, mem="128M")
+    with Terminal(task, [shell], ram="256M") as terminal:
+        terminal.expect("can't access tty|~ #", SECONDS)
+        terminal.send("console debian\n")
+        terminal.expect("Ctrl-] leaves")
+        terminal.send("echo $((6*7)) is it\r")
+        terminal.expect("42 is it")
+        terminal.send("\x1d")
+        terminal.expect("Back at the monitor")
+        terminal.send("vm debian kill\r")
+        terminal.expect("SUMMARY vm=debian .*status=killed")
+
+
 def jobs(settings):
     return [
         Job("build/linux", build, alone=True),
         alone("acpi", PLAIN, status="poweroff", reason="acpi-s5"),
         alone("two_vcpus", PLAIN, status="poweroff", reason="acpi-s5"),
         alone("pic_only", PIC_ONLY, status="reset"),
+        Job("linux/console", at_the_console, ("build/debug", "build/linux")),
         Job("linux/overcommit", overcommit, ("build/debug", "build/linux"),
             cases=tuple(f"linux/overcommit/debian{i}" for i in (1, 2, 3))),
     ]

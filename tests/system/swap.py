@@ -272,9 +272,18 @@ def areas_live(terminal, watch):
             watch.expect_right()
 
 
+def evicted_by_name(task):
+    """Data, stack, code and page tables go to swap at the moment before they are needed."""
+    result = boot(task, [guest("evict", mem="16M")], ram="64M", swap=SWAP, timeout=LONG)
+    got = numbers(result, "evict")
+    expect(got["swapin"] >= 3 * 64 + 150, f"only {got['swapin']} pages came back")
+    return f"{got['swapin']} pages came back"
+
+
 def jobs(settings):
     needs = ("build/debug", "build/guests")
     return [
+        Job("swap/evicted_by_name", evicted_by_name, needs, quick=True),
         *(limits(smp) for smp in settings.smps(2, 1)),
         Job("swap/flipped_bit", flipped_bit, needs, quick=True),
         Job("swap/overcommit", overcommit, needs),

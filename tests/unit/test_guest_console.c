@@ -136,6 +136,18 @@ static void end_shows_the_rest(unused void **state)
 	assert_string_equal(host_log(), "vm1| no newline at end\n");
 }
 
+/* While the operator sits there he gets what the guest sends, as it comes. */
+static void attached(unused void **state)
+{
+	put("log");
+	guest_console_attach(&console, true);
+	put("in: \x1b[1mroot\r\n");
+	assert_string_equal(host_log(), "vm1| log\nin: \x1b[1mroot\r\n");
+	guest_console_attach(&console, false);
+	put("more\n");
+	assert_string_equal(host_log(), "vm1| log\nin: \x1b[1mroot\r\nvm1| more\n");
+}
+
 #define console_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -149,6 +161,7 @@ int main(void)
 		console_test(nothing_to_show),
 		console_test(long_line),
 		console_test(full_buffer),
+		console_test(attached),
 		console_test(end_shows_the_rest),
 	};
 

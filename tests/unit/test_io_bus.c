@@ -13,6 +13,20 @@ struct echo {
 	u8 bytes[256];
 };
 
+static u64 evicted;    /* hva of the page that was to go last */
+static u32 lines_high; /* interrupt lines that the test device drives */
+
+int mm_evict(unused struct mm *mm, hva_t at)
+{
+	evicted = at.v;
+	return 0;
+}
+
+void irq_set(unused struct vm *vm, u32 line, bool level)
+{
+	lines_high = level ? lines_high | 1u << line : lines_high & ~(1u << line);
+}
+
 static u64 echo_read(unused struct vcpu *v, void *dev, u64 offset, unsigned int bytes)
 {
 	struct echo *e = dev;
@@ -253,7 +267,7 @@ static void latch(unused void **state)
 	struct vcpu *v = host_vcpu(0);
 	struct test_latch t = {0};
 
-	test_latch_attach(&t, host_vm);
+	test_device_attach(&t, host_vm);
 	io_port_write(v, 0xe0, 4, 0x44332211);
 	assert_int_equal(io_port_read(v, 0xe0, 4), 0x44332211);
 	assert_int_equal(io_port_read(v, 0xe1, 2), 0x3322);
@@ -261,7 +275,7 @@ static void latch(unused void **state)
 	assert_int_equal(io_port_read(v, 0xe0, 4), 0x44992211);
 	io_port_write(v, 0xe2, 2, 0xaabb);
 	assert_int_equal(io_port_read(v, 0xe0, 4), 0xaabb2211);
-	io_port_write(v, 0xe3, 2, 0x5577); /* its second byte is nobody's */
+	io_port_write(v, 0xe3, 2, 0x5577); /* its second byte is no whole address for E4 */
 	assert_int_equal(io_port_read(v, 0xe0, 4), 0x77bb2211);
 }
 
@@ -289,6 +303,25 @@ static void reset_ports(unused void **state)
 
 #define bus_test(fn) cmocka_unit_test_setup_teardown(fn, vmm_host_setup, vmm_host_teardown)
 
+static void test_device(unused void **state)
+{
+	struct test_latch t = {0};
+	struct vcpu *v = host_vcpu(0);
+
+	test_device_attach(&t, host_vm);
+	io_port_write(v, 0xe4, 4, 3 * PAGE_SIZE + 5);
+	assert_int_equal(evicted, memslot_hva(&host_vm->slots.slot[0], gfn(3)));
+	evicted = 0;
+	io_port_write(v, 0xe4, 4, 0xfff00000);
+	assert_int_equal(evicted, 0);
+	io_port_write(v, 0x2004, 1, 1);
+	io_port_write(v, 0x200f, 1, 1);
+	io_port_write(v, 0x2002, 1, 1); /* the second 8259's place */
+	assert_int_equal(lines_high, 1u << 4 | 1u << 15);
+	io_port_write(v, 0x2004, 1, 0);
+	assert_int_equal(lines_high, 1u << 15);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -304,6 +337,7 @@ int main(void)
 		bus_test(random_boards),
 		bus_test(exit_port),
 		bus_test(latch),
+		bus_test(test_device),
 		bus_test(reset_ports),
 	};
 

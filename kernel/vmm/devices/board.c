@@ -56,12 +56,40 @@ int board_create(struct vm *vm)
 	fw_cfg_attach(&b->fw_cfg, vm);
 	simple_ports_attach(vm);
 	if (vm->config.testdev)
-		test_latch_attach(&b->latch, vm);
+		test_device_attach(&b->latch, vm);
 	if (vm->config.apic) {
 		lapic_attach(vm);
 		ioapic_attach(&b->ioapic, vm);
 	}
 	return 0;
+}
+
+/* A board goes after its VM has ended, and that happens under the state lock. */
+static bool board_hold(struct vm *vm)
+{
+	spin_lock(&vm->state_lock);
+	if (vm->state == VM_RUNNING)
+		return true;
+	spin_unlock(&vm->state_lock);
+	return false;
+}
+
+bool board_attach(struct vm *vm, bool on)
+{
+	if (!board_hold(vm))
+		return false;
+	guest_console_attach(&vm->board->com1.console, on);
+	spin_unlock(&vm->state_lock);
+	return true;
+}
+
+bool board_type(struct vm *vm, const u8 *bytes, u32 nr)
+{
+	if (!board_hold(vm))
+		return false;
+	uart_input(&vm->board->com1, bytes, nr);
+	spin_unlock(&vm->state_lock);
+	return true;
 }
 
 void board_level_ended(struct vm *vm, u8 vector)

@@ -16,6 +16,10 @@ void board_destroy(struct vm *vm);
 /* board_level_ended - a local APIC has ended the level-triggered @vector. */
 void board_level_ended(struct vm *vm, u8 vector);
 struct ioapic *board_ioapic(struct vm *vm); /* NULL: this board has none */
+/* board_attach - the operator sits at @vm's console, or no longer. board_type - he typed @bytes there.
+ * => no lock held. Return false if @vm runs no more. */
+bool board_attach(struct vm *vm, bool on);
+bool board_type(struct vm *vm, const u8 *bytes, u32 nr);
 struct pic *board_pic(struct vm *vm);
 /* board_pic_ack - the processor takes what the 8259s ask for. Returns the vector. => vCPU 0's thread */
 u8 board_pic_ack(struct vm *vm);

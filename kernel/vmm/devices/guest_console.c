@@ -31,12 +31,24 @@ void guest_console_init(struct guest_console *c, const char *name)
 	timer_setup(&c->timer, partial_is_old);
 }
 
+void guest_console_attach(struct guest_console *c, bool on)
+{
+	u64 flags = spin_lock_irqsave(&c->lock);
+
+	if (c->len)
+		show_locked(c);
+	c->attached = on;
+	spin_unlock_irqrestore(&c->lock, flags);
+}
+
 void guest_console_put(struct guest_console *c, u8 byte)
 {
 	u64 flags = spin_lock_irqsave(&c->lock);
 	bool first = c->len == 0;
 
-	if (byte == '\n') {
+	if (c->attached) {
+		printk("%c", byte);
+	} else if (byte == '\n') {
 		show_locked(c);
 	} else if (byte != '\r') {
 		bool shown = (byte >= 0x20 && byte != 0x7f) || byte == '\t';

@@ -7,17 +7,17 @@
  *
  * Channel 0's rising edges go to IRQ 0. `edges` is how many of those since `start` were seen to; the
  * difference to how many there should be is what is new. An edge that finds the last one not
- * acknowledged is owed (`missed`) and follows when that happens; the line pulses nevertheless, because
- * a guest that initializes its 8259 makes it forget a request. One-shots (modes 0 and 4) are never
+ * acknowledged is owed (`missed`) and follows when that happens; the line pulses nevertheless: a guest
+ * that initializes its 8259 makes it forget a request, and one that listens to the I/O APIC never
+ * acknowledges here. Two requests at once are one, so nothing is given twice. One-shots (modes 0 and 4) are never
  * owed: a late one merges with the one before, as on a board.
  *
  * Invariants:
  * I1  missed > 0 only while pending, in modes 2 and 3, and at most OWED_TICKS' worth: who slept
  *     longer has lost the rest.
- * I2  The timer is armed while channel 0 has an edge ahead: for that edge; for STEP_TICKS from now if
- *     that is later and the period shorter; for IDLE_TICKS if nobody has listened for so long that no
- *     more can be owed. It may also be armed for an edge that was reprogrammed away: then it fires for
- *     nothing. So it need not be cancelled under the lock.
+ * I2  The timer is armed while channel 0 has an edge ahead: for that edge, or for STEP_TICKS from now
+ *     if that is later and the period shorter. It may also be armed for an edge that was reprogrammed
+ *     away: then it fires for nothing. So it need not be cancelled under the lock.
  *
  * Locking. One lock for everything, which the timer's function takes as well; it is held over irq_set
  * and timer_arm.
@@ -36,7 +36,6 @@
 #define NEVER      (~0ull)
 #define OWED_TICKS (2 * PIT_HZ)
 #define STEP_TICKS 119u         /* 100 us */
-#define IDLE_TICKS (PIT_HZ / 8)
 #define REFRESH_TICKS 18        /* what firmware gives channel 1: 15 us */
 
 enum { PORT_COMMAND = 3 };
@@ -246,15 +245,12 @@ static u64 edges_until(const struct pit_channel *c, u64 now)
 }
 
 /* When to look again (I2). */
-static u64 next_look(const struct pit *p, u64 now)
+static u64 next_look(const struct pit_channel *c, u64 now)
 {
-	const struct pit_channel *c = &p->channel[0];
 	u64 edge = first_edge(c);
 
 	if (edge == NEVER || !is_periodic(c))
 		return c->edges ? NEVER : edge;
-	if (p->missed == OWED_TICKS / c->loaded)
-		return now + IDLE_TICKS;
 	edge += c->edges * c->loaded;
 	return c->loaded < STEP_TICKS ? MAX(edge, now + STEP_TICKS) : edge;
 }
@@ -278,7 +274,7 @@ static void update_locked(struct pit *p, u64 now)
 		irq_set(p->vm, IRQ_TIMER, false);
 	if (pulse)
 		irq_set(p->vm, IRQ_TIMER, true);
-	u64 next = next_look(p, now);
+	u64 next = next_look(c, now);
 	if (next != NEVER)
 		timer_arm(&p->timer, tick_to_ns(next));
 }

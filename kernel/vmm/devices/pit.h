@@ -32,6 +32,7 @@ struct pit_channel {
 	u64 edges;       /* channel 0: rising edges since `start` that were delivered or missed */
 };
 
+/* [lock] ->lock  [o] set once */
 struct pit {
 	struct spinlock lock; /* RANK_DEVICE_IRQ */
 	struct vm *vm;        /* [o] */

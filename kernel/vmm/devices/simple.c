@@ -3,6 +3,9 @@
 #include "vmm/devices/simple.h"
 
 #include "lib/atomic.h"
+#include "mm/mm.h"
+#include "mm/reclaim.h"
+#include "vmm/devices/irq.h"
 #include "vmm/vm.h"
 
 static void exit_write(struct vcpu *v, unused void *dev, unused u64 offset,
@@ -31,11 +34,31 @@ static void latch_write(unused struct vcpu *v, void *dev, u64 offset, unsigned i
 		;
 }
 
-static const struct io_ops latch_io = {"test latch", latch_read, latch_write};
+/* The guest asks for one of its pages to be swapped out now, by its gpa; where that cannot be, it stays. */
+static void evict_write(struct vcpu *v, unused void *dev, unused u64 offset, unsigned int bytes, u64 value)
+{
+	gfn_t f = gpa_to_gfn(gpa(value));
+	const struct memslot *slot = memslot_find(&v->vm->slots, f);
 
-void test_latch_attach(struct test_latch *t, struct vm *vm)
+	if (slot && bytes == 4)
+		(void)!mm_evict(v->vm->mm, hva(memslot_hva(slot, f)));
+}
+
+static void line_write(struct vcpu *v, unused void *dev, u64 offset, unused unsigned int bytes, u64 value)
+{
+	if (offset != IRQ_CASCADE)
+		irq_set(v->vm, offset, value & 1);
+}
+
+static const struct io_ops latch_io = {"test latch", latch_read, latch_write};
+static const struct io_ops evict_io = {"test eviction", NULL, evict_write};
+static const struct io_ops lines_io = {"test lines", NULL, line_write};
+
+void test_device_attach(struct test_latch *t, struct vm *vm)
 {
 	io_add_ports(&vm->io, 0xe0, 4, &latch_io, t);
+	io_add_ports(&vm->io, 0xe4, 4, &evict_io, NULL);
+	io_add_ports(&vm->io, 0x2000, 16, &lines_io, NULL);
 }
 
 /* ---- ways to reset ----------------------------------------------------------------------------- */

@@ -10,8 +10,9 @@ struct test_latch {
 	u32 value; /* [a] */
 };
 
-/* test_latch_attach - E0 to E3 read back what was written. */
-void test_latch_attach(struct test_latch *t, struct vm *vm);
+/* test_device_attach - E0 to E3 read back what was written; a gpa written to E4 sends its page to swap;
+ * 2000 + n drives interrupt line n. */
+void test_device_attach(struct test_latch *t, struct vm *vm);
 /* simple_ports_attach - those without state: F4, where a write of 1, 2 or 4 bytes ends the VM with that
  * code; CF9, 92, and the keyboard controller's pulse at 64, whose status says that nothing is connected;
  * 80, for delays of old code: writes ignored. */
