@@ -20,6 +20,8 @@ def with_monitor(test, guests=(SPINNER,), smp=2, **machine):
 
 
 def commands(terminal):
+    # First: `log` shows the newest 4 KiB, and what commands say counts, too.
+    terminal.command_says("log", r"spinner\| spinner: spinning")
     terminal.command_says("help", *(rf"^\s+{name} " for name in COMMANDS))
     terminal.command_says("help vm", r"usage: vm NAME ", r"pause, resume, kill, dump")
     terminal.command_says("vms", r"spinner +running +8 MiB +\d+ KiB +\d+ KiB +1 +\d+ s",
@@ -30,7 +32,6 @@ def commands(terminal):
     terminal.command_says("threads", r"monitor .* cpu")
     terminal.command_says("stat", r"^STAT ram_kib=\d+", r"^STAT vms=1\r",
                           r"^STAT vm=spinner faults=\d+")
-    terminal.command_says("log", r"spinner\| spinner: spinning")
     terminal.command_says("audit", r"audit: 0 differences")
 
 

@@ -36,10 +36,11 @@ commands:
 """
 
 GUESTS = """\
-A guest is a Linux bzImage (`tools/neap debian` makes one), a multiboot kernel, as `qemu-system-x86_64
--kernel` would run it, or a 64-bit ELF without such a header. Keys after its name, with commas, tell Neap about it:
-mem=64M cpus=1 mmu=tdp limit=16M reset=ok|stop vm=NAME ...; it refuses a guest whose keys it does
-not know. The same file may be named several times. Sizes are bytes, or take K, M or G.
+A guest is a Linux bzImage (`tools/neap debian` makes one), a multiboot kernel, as
+`qemu-system-x86_64 -kernel` would run it, or a 64-bit ELF without such a header. Keys after its
+name, with commas, tell Neap about it: mem=64M cpus=1 mmu=tdp limit=16M reset=ok|stop vm=NAME ...;
+it refuses a guest whose keys it does not know. The same file may be named several times. Sizes are
+bytes, or take K, M or G.
 """
 
 RUN_EXAMPLES = GUESTS + """
