@@ -100,8 +100,7 @@ struct read {
 	struct page *page[WINDOW_MAX];
 };
 
-/* read_plan - which pages of the window are on swap and not in memory; @at: where its first is.
- * => mmap_lock for read */
+/* read_plan - which pages of the window are on swap and not in memory. => mmap_lock for read */
 static void read_plan(struct read *r)
 {
 	const struct region *reg = region_find(r->mm, r->window.start);
@@ -326,6 +325,7 @@ static int map_cached(struct mm *mm, u64 *entry, u64 at, pte_t pte, struct page 
 	mm->nr_swapped--;
 	mm->nr_anon++;
 	mm->swapins++;
+	mm->faults++;
 out:
 	spin_unlock(&mm->pt_lock);
 	return err;
@@ -410,7 +410,6 @@ static int map_locked(struct mm *mm, u64 *entry, u64 at, pte_t pte, struct page 
 		else if (run && out && err == 0 && !(out->after = map_along(mm, entry, at, 1, r)))
 			out->before = map_along(mm, entry, at, -1, r);
 	}
-	mm->faults += err == 0;
 	rwsem_read_unlock(&mm->mmap_lock);
 	return err;
 }
