@@ -8,7 +8,6 @@ enclose the touches that count. An iteration of a REP instruction is one line, a
 
 import bisect
 import os
-import re
 import subprocess
 import tempfile
 import threading
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from measure import GUESTS, MIB, ROOT, Trouble, machine, neap, on_one_cpu
 from neaplib.qemu import qemu_command
-from operations import KINDS
+from operations import KINDS, instructions_of_kinds
 from swap import bench_lines
 
 TOUCHES = 1500  # about twice as many as the guest holds pages
@@ -33,17 +32,6 @@ def functions():
              if kind in "tT"]
     found.sort()
     return [address for address, _ in found], [name for _, name in found]
-
-
-def instructions_of_kinds():
-    """{address: kind} of operations.KINDS."""
-    found = {}
-    for line in (ROOT / "build/neap.asm").read_text().splitlines():
-        address, colon, text = line.partition(":\t")
-        for kind, pattern in KINDS.items():
-            if colon and re.match(pattern, text):
-                found[int(address, 16)] = kind
-    return found
 
 
 def count_between(lines, marker):
@@ -92,7 +80,8 @@ def traced_run(key):
 def operations_per_refault(key):
     """{kind: number per refault}"""
     row, counts = traced_run(key)
-    kinds, found = instructions_of_kinds(), Counter()
+    found = Counter()
+    kinds = {int(address, 16): kind for address, kind in instructions_of_kinds().items()}
     for address, number in counts.items():
         found[kinds.get(address)] += number
     return {kind: found[kind] / row["refaults"] for kind in KINDS}

@@ -30,14 +30,20 @@ FUNCTIONS = {"printk": "printk",
 TRACED = re.compile(r"^Trace \d+: .*?/([0-9a-f]{16})/", re.MULTILINE)
 
 
-def interesting_addresses():
-    """{address: kind}"""
+def instructions_of_kinds():
+    """{address, as the listing writes it: kind}"""
     found = {}
     for line in (ROOT / "build/neap.asm").read_text().splitlines():
         address, colon, text = line.partition(":\t")
         for kind, pattern in KINDS.items():
             if colon and re.match(pattern, text):
                 found[address] = kind
+    return found
+
+
+def interesting_addresses():
+    """{address: kind}"""
+    found = instructions_of_kinds()
     symbols = {name: address for address, _, name in (
         line.split()[:3] for line in (ROOT / "build/neap.sym").read_text().splitlines())}
     for name, kind in FUNCTIONS.items():

@@ -10,7 +10,6 @@
 #include "lib/pt_walk.h"
 #include "lib/string.h"
 #include "mm/swap.h"
-#include "mm/swap.h"
 #include "vmm/decode.h"
 #include "vmm/guest_mem.h"
 #include "vmm/io.h"

@@ -44,12 +44,9 @@ enum { READ_BACK = 3, READ_BACK_NO_COUNT = 0x20, READ_BACK_NO_STATUS = 0x10 };
 enum { STATUS_OUT = 0x80, STATUS_NULL_COUNT = 0x40 };
 enum { CONTROL_GATE2 = 1, CONTROL_SPEAKER = 2, CONTROL_REFRESH = 0x10, CONTROL_OUT2 = 0x20 };
 
-/* Whole seconds apart from the rest, so that no product overflows. */
 static u64 ticks_now(void)
 {
-	u64 ns = clock_ns();
-
-	return ns / NS_PER_S * PIT_HZ + ns % NS_PER_S * PIT_HZ / NS_PER_S;
+	return clock_ticks(clock_ns(), PIT_HZ);
 }
 
 /* The first nanosecond of @tick. */

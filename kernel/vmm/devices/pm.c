@@ -14,9 +14,7 @@ enum { CONTROL_SCI = 1, CONTROL_TYPE_SHIFT = 10, CONTROL_SLEEP = 1 << 13 };
 
 static u32 timer_now(void)
 {
-	u64 ns = clock_ns(), s = ns / 1000000000;
-
-	return (s * TIMER_HZ + (ns - s * 1000000000) * TIMER_HZ / 1000000000) & 0xffffff;
+	return clock_ticks(clock_ns(), TIMER_HZ) & 0xffffff;
 }
 
 static u64 pm_read(unused struct vcpu *v, void *dev, u64 offset, unused unsigned int bytes)

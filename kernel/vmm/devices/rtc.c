@@ -50,8 +50,7 @@ static bool time_runs(const struct rtc *r)
 	return divider_runs(r) && !(r->reg[CMOS_B] & B_SET);
 }
 
-/* ---- when things happen: all in ns, or whole seconds, of the wall clock
- * ------------------------ */
+/* ---- when things happen: all in ns, or whole seconds, of the wall clock ---------------------- */
 
 static bool alarm_is(const struct rtc *r, u8 reg, u8 value)
 {
@@ -105,8 +104,7 @@ static u64 next_event(const struct rtc *r, u8 events, u64 wall_ns)
 	return next;
 }
 
-/* ---- registers
- * -------------------------------------------------------------------------------- */
+/* ---- registers ------------------------------------------------------------------------------- */
 
 /* Bring the registers up to now. */
 static u64 sync(struct rtc *r)

@@ -39,8 +39,7 @@ enum { LCR_DLAB = 0x80, MCR_LOOP = 0x10 };
 enum { LSR_DR = 1, LSR_OE = 2, LSR_THRE = 0x20, LSR_TEMT = 0x40 };
 enum { MSR_CTS = 0x10, MSR_DSR = 0x20, MSR_RI = 0x40, MSR_DCD = 0x80 };
 
-/* ---- the receiver
- * ------------------------------------------------------------------------------ */
+/* ---- the receiver ---------------------------------------------------------------------------- */
 
 static u32 nr_rx(const struct uart *u)
 {
@@ -75,8 +74,7 @@ static void refill(struct uart *u)
 		receive(u, u->waiting[u->waiting_out++ % UART_WAITING_BYTES]);
 }
 
-/* ---- interrupts
- * -------------------------------------------------------------------------------- */
+/* ---- interrupts ------------------------------------------------------------------------------ */
 
 /* What IIR reports: the pending interrupt of highest priority. */
 static u8 interrupt_id(const struct uart *u)
@@ -106,8 +104,7 @@ static void update(struct uart *u)
 	set_line(u, interrupt_id(u) != IIR_NONE);
 }
 
-/* ---- registers
- * --------------------------------------------------------------------------------- */
+/* ---- registers ------------------------------------------------------------------------------- */
 
 static u8 modem_lines(const struct uart *u)
 {
