@@ -86,8 +86,8 @@ static u64 range_access(struct vcpu *v, const struct io_range *r, u64 at, unsign
 	return 0;
 }
 
-/* @r: the first range that ends past @at, or NULL. An access that straddles the edge of a range is cut
- * into bytes, as a bus would. */
+/* @r: the first range that ends past @at, or NULL. An access that straddles the edge of a range, or is
+ * too wide for its device, is cut into bytes, as a bus would. */
 static u64 bus_access(struct vcpu *v, const struct io_range *r, const struct io_range *end, u64 at,
 		      unsigned int bytes, u64 value, int dir, bool mmio)
 {
@@ -97,7 +97,7 @@ static u64 bus_access(struct vcpu *v, const struct io_range *r, const struct io_
 		count_stray(v->vm, at, mmio);
 		return all_ones(bytes);
 	}
-	if (likely(at >= r->start && at + bytes <= r->end))
+	if (likely(at >= r->start && at + bytes <= r->end && (bytes == 1 || !r->ops->bytewise)))
 		return range_access(v, r, at, bytes, value, dir);
 	for (unsigned int i = 0; i < bytes; i++) {
 		const struct io_range *next = range_from(r, end - r, at + i);

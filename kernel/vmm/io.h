@@ -16,6 +16,7 @@ struct io_ops {
 	 * => v's thread */
 	u64 (*read)(struct vcpu *v, void *dev, u64 offset, unsigned int bytes);
 	void (*write)(struct vcpu *v, void *dev, u64 offset, unsigned int bytes, u64 value);
+	bool bytewise; /* registers of 8 bits: wider accesses come as bytes, the lowest first */
 };
 
 struct io_range {

@@ -61,8 +61,8 @@ static void port_write(unused struct vcpu *who, unused void *dev, unused u64 off
 	widest = bytes;
 }
 
-static const struct io_ops device_ops = {"device", device_read, device_write};
-static const struct io_ops port_ops = {"port", port_read, port_write};
+static const struct io_ops device_ops = {.name = "device", .read = device_read, .write = device_write};
+static const struct io_ops port_ops = {.name = "port", .read = port_read, .write = port_write};
 
 static int setup(void **state)
 {

@@ -48,8 +48,10 @@ static void echo_write(unused struct vcpu *v, void *dev, u64 offset, unsigned in
 	memcpy(e->bytes + offset, &value, bytes);
 }
 
-static const struct io_ops echo_ops = {"echo", echo_read, echo_write};
+static const struct io_ops echo_ops = {.name = "echo", .read = echo_read, .write = echo_write};
 static struct echo a, b;
+
+static const struct io_ops bytes_ops = {.name = "bytes", .read = echo_read, .write = echo_write, .bytewise = true};
 
 static struct vcpu *bus_with_a_and_b(void)
 {
@@ -89,6 +91,26 @@ static void unclaimed(unused void **state)
 	assert_int_equal(host_vm->stray[0].count, 2);
 	assert_int_equal(host_vm->stray[1].addr, 0x1234);
 	assert_false(host_vm->stray[0].mmio);
+}
+
+/* A device of bytes sees bytes, the lowest first; others see what the guest did. */
+static void bytewise(unused void **state)
+{
+	struct vcpu *v = host_vcpu(0);
+
+	a = (struct echo){.first = 0x10};
+	io_add_ports(&host_vm->io, 0x40, 4, &bytes_ops, &a);
+	io_add_mmio(&host_vm->io, 0xf0000000, 16, &bytes_ops, &a);
+	assert_int_equal(io_port_read(v, 0x40, 4), 0x13121110);
+	assert_int_equal(io_port_read(v, 0x42, 2), 0x1312);
+	assert_int_equal(io_port_read(v, 0x42, 4), 0xffff1312);
+	io_port_write(v, 0x41, 2, 0xbeef);
+	assert_memory_equal(a.bytes, "\0\xef\xbe\0", 4);
+	io_mmio_write(v, gpa(0xf0000008), 8, 0x8877665544332211);
+	assert_int_equal(io_mmio_read(v, gpa(0xf0000008), 8), 0x1f1e1d1c1b1a1918);
+	assert_memory_equal(a.bytes + 8, "\x11\x22\x33\x44\x55\x66\x77\x88", 8);
+	assert_int_equal(a.widest, 1);
+	assert_int_equal(a.nr_writes, 10);
 }
 
 /* What straddles an edge is cut into bytes; those outside read all ones. */
@@ -327,6 +349,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		bus_test(claimed),
 		bus_test(unclaimed),
+		bus_test(bytewise),
 		bus_test(straddling),
 		bus_test(straddling_blocks),
 		bus_test(last_port),

@@ -55,7 +55,7 @@ static void fw_cfg_write(struct vcpu *v, void *dev, u64 offset, unsigned int byt
 	spin_unlock(&f->lock);
 }
 
-static const struct io_ops fw_cfg_io = {"fw_cfg", fw_cfg_read, fw_cfg_write};
+static const struct io_ops fw_cfg_io = {.name = "fw_cfg", .read = fw_cfg_read, .write = fw_cfg_write};
 
 void fw_cfg_attach(struct fw_cfg *f, struct vm *vm)
 {

@@ -140,7 +140,7 @@ static void ioapic_write(unused struct vcpu *v, void *dev, u64 offset, unsigned 
 		send(a, out);
 }
 
-static const struct io_ops ioapic_io = {"ioapic", ioapic_read, ioapic_write};
+static const struct io_ops ioapic_io = {.name = "ioapic", .read = ioapic_read, .write = ioapic_write};
 
 void ioapic_attach(struct ioapic *a, struct vm *vm)
 {

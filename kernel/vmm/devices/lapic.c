@@ -436,7 +436,7 @@ static void lapic_write(struct vcpu *v, unused void *dev, u64 offset, unsigned i
 		register_write(v->lapic, offset & 0xff0, (u32)value);
 }
 
-static const struct io_ops lapic_io = {"lapic", lapic_read, lapic_write};
+static const struct io_ops lapic_io = {.name = "lapic", .read = lapic_read, .write = lapic_write};
 
 void lapic_attach(struct vm *vm)
 {

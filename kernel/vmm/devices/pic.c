@@ -202,56 +202,50 @@ static u8 register_read(struct pic_chip *c, u32 reg)
 	return c->read_isr ? c->isr : requested(c);
 }
 
-static u64 chip_read(unused struct vcpu *v, void *dev, u64 offset, unsigned int bytes)
+static u64 chip_read(unused struct vcpu *v, void *dev, u64 offset, unused unsigned int bytes)
 {
 	struct pic_chip *c = dev;
-	u64 value = 0;
+	u64 flags = spin_lock_irqsave(&c->pic->lock);
+	u8 value = register_read(c, offset);
 
-	for (unsigned int i = 0; i < bytes; i++) {
-		u64 flags = spin_lock_irqsave(&c->pic->lock);
-		value |= (u64)register_read(c, offset + i) << (8 * i);
-		update_and_unlock(c->pic, flags);
-	}
+	update_and_unlock(c->pic, flags);
 	return value;
 }
 
-static void chip_write(unused struct vcpu *v, void *dev, u64 offset, unsigned int bytes, u64 value)
+static void chip_write(unused struct vcpu *v, void *dev, u64 offset, unused unsigned int bytes, u64 value)
 {
 	struct pic_chip *c = dev;
+	u64 flags = spin_lock_irqsave(&c->pic->lock);
 
-	for (unsigned int i = 0; i < bytes; i++) {
-		u64 flags = spin_lock_irqsave(&c->pic->lock);
-		if (offset + i == PIC_DATA)
-			data_write(c, value >> (8 * i));
-		else
-			command_write(c, value >> (8 * i));
-		update_and_unlock(c->pic, flags);
-	}
+	if (offset == PIC_DATA)
+		data_write(c, value);
+	else
+		command_write(c, value);
+	update_and_unlock(c->pic, flags);
 }
 
 static u64 elcr_read(unused struct vcpu *v, void *dev, u64 offset, unused unsigned int bytes)
 {
 	struct pic *p = dev;
 	u64 flags = spin_lock_irqsave(&p->lock);
-	u32 both = p->chip[0].elcr | p->chip[1].elcr << 8;
+	u8 elcr = p->chip[offset].elcr;
 
 	spin_unlock_irqrestore(&p->lock, flags);
-	return both >> (8 * offset);
+	return elcr;
 }
 
-static void elcr_write(unused struct vcpu *v, void *dev, u64 offset, unsigned int bytes, u64 value)
+static void elcr_write(unused struct vcpu *v, void *dev, u64 offset, unused unsigned int bytes, u64 value)
 {
 	static const u8 may_set[2] = {0xf8, 0xde}; /* timer, keyboard, cascade, RTC, FPU: edges always */
 	struct pic *p = dev;
 	u64 flags = spin_lock_irqsave(&p->lock);
 
-	for (unsigned int i = 0; i < bytes; i++)
-		p->chip[offset + i].elcr = value >> (8 * i) & may_set[offset + i];
+	p->chip[offset].elcr = value & may_set[offset];
 	update_and_unlock(p, flags);
 }
 
-static const struct io_ops pic_io = {"8259A", chip_read, chip_write};
-static const struct io_ops elcr_io = {"ELCR", elcr_read, elcr_write};
+static const struct io_ops pic_io = {.name = "8259A", .read = chip_read, .write = chip_write, .bytewise = true};
+static const struct io_ops elcr_io = {.name = "ELCR", .read = elcr_read, .write = elcr_write, .bytewise = true};
 
 /* ---- to the board ------------------------------------------------------------------------------ */
 

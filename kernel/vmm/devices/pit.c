@@ -318,36 +318,27 @@ static void command_write(struct pit *p, u8 value, u64 now)
 	}
 }
 
-static u64 pit_read(unused struct vcpu *v, void *dev, u64 offset, unsigned int bytes)
+static u64 pit_read(unused struct vcpu *v, void *dev, u64 offset, unused unsigned int bytes)
 {
 	struct pit *p = dev;
 	u64 flags = spin_lock_irqsave(&p->lock);
-	u64 now = ticks_now(), value = 0;
+	u8 value = offset == PORT_COMMAND ? 0xff : channel_read(&p->channel[offset], ticks_now());
 
-	for (unsigned int i = 0; i < bytes; i++) {
-		u64 reg = offset + i;
-		u8 byte = reg == PORT_COMMAND ? 0xff : channel_read(&p->channel[reg], now);
-		value |= (u64)byte << (8 * i);
-	}
 	spin_unlock_irqrestore(&p->lock, flags);
 	return value;
 }
 
-static void pit_write(unused struct vcpu *v, void *dev, u64 offset, unsigned int bytes, u64 value)
+static void pit_write(unused struct vcpu *v, void *dev, u64 offset, unused unsigned int bytes, u64 value)
 {
 	struct pit *p = dev;
 	u64 flags = spin_lock_irqsave(&p->lock);
 	u64 now = ticks_now();
 
 	update_locked(p, now); /* by the old count, until now */
-	for (unsigned int i = 0; i < bytes; i++) {
-		u64 reg = offset + i;
-		u8 byte = value >> (8 * i);
-		if (reg == PORT_COMMAND)
-			command_write(p, byte, now);
-		else
-			channel_write(&p->channel[reg], byte, now);
-	}
+	if (offset == PORT_COMMAND)
+		command_write(p, value, now);
+	else
+		channel_write(&p->channel[offset], value, now);
 	update_locked(p, now);
 	spin_unlock_irqrestore(&p->lock, flags);
 }
@@ -378,8 +369,8 @@ static void control_write(unused struct vcpu *v, void *dev, unused u64 offset,
 	spin_unlock_irqrestore(&p->lock, flags);
 }
 
-static const struct io_ops pit_io = {"8254", pit_read, pit_write};
-static const struct io_ops control_io = {"port 61", control_read, control_write};
+static const struct io_ops pit_io = {.name = "8254", .read = pit_read, .write = pit_write, .bytewise = true};
+static const struct io_ops control_io = {.name = "port 61", .read = control_read, .write = control_write};
 
 void pit_attach(struct pit *p, struct vm *vm)
 {

@@ -46,7 +46,7 @@ static void pm_write(struct vcpu *v, void *dev, u64 offset, unsigned int bytes, 
 		vm_end(v->vm, VM_POWEROFF, 0, "acpi-s5");
 }
 
-static const struct io_ops pm_io = {"acpi pm", pm_read, pm_write};
+static const struct io_ops pm_io = {.name = "acpi pm", .read = pm_read, .write = pm_write};
 
 void pm_attach(struct pm *p, struct vm *vm)
 {

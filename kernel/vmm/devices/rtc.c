@@ -179,33 +179,29 @@ static void data_write(struct rtc *r, u8 value)
 	update(r);
 }
 
-static u64 rtc_read(unused struct vcpu *v, void *dev, u64 offset, unsigned int bytes)
+static u64 rtc_read(unused struct vcpu *v, void *dev, u64 offset, unused unsigned int bytes)
 {
 	struct rtc *r = dev;
-	u64 value = 0, flags = spin_lock_irqsave(&r->lock);
+	u64 flags = spin_lock_irqsave(&r->lock);
+	u8 value = offset ? data_read(r) : r->index;
 
-	for (unsigned int i = 0; i < bytes; i++)
-		value |= (u64)(offset + i ? data_read(r) : r->index) << (8 * i);
 	spin_unlock_irqrestore(&r->lock, flags);
 	return value;
 }
 
-static void rtc_write(unused struct vcpu *v, void *dev, u64 offset, unsigned int bytes, u64 value)
+static void rtc_write(unused struct vcpu *v, void *dev, u64 offset, unused unsigned int bytes, u64 value)
 {
 	struct rtc *r = dev;
 	u64 flags = spin_lock_irqsave(&r->lock);
 
-	for (unsigned int i = 0; i < bytes; i++) {
-		u8 byte = value >> (8 * i);
-		if (offset + i)
-			data_write(r, byte);
-		else
-			r->index = byte;
-	}
+	if (offset)
+		data_write(r, value);
+	else
+		r->index = value;
 	spin_unlock_irqrestore(&r->lock, flags);
 }
 
-static const struct io_ops rtc_io = {"RTC", rtc_read, rtc_write};
+static const struct io_ops rtc_io = {.name = "RTC", .read = rtc_read, .write = rtc_write, .bytewise = true};
 
 static void word_set(struct rtc *r, u8 reg, u64 value)
 {

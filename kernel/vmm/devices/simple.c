@@ -14,8 +14,8 @@ static void exit_write(struct vcpu *v, unused void *dev, unused u64 offset,
 	vm_end(v->vm, VM_EXITED, (u32)value, "exit-port");
 }
 
-static const struct io_ops exit_io = {"exit port", NULL, exit_write};
-static const struct io_ops port80_io = {"port 80", NULL, NULL};
+static const struct io_ops exit_io = {.name = "exit port", .write = exit_write};
+static const struct io_ops port80_io = {.name = "port 80"};
 
 static u64 latch_read(unused struct vcpu *v, void *dev, u64 offset, unused unsigned int bytes)
 {
@@ -50,9 +50,9 @@ static void line_write(struct vcpu *v, unused void *dev, u64 offset, unused unsi
 		irq_set(v->vm, offset, value & 1);
 }
 
-static const struct io_ops latch_io = {"test latch", latch_read, latch_write};
-static const struct io_ops evict_io = {"test eviction", NULL, evict_write};
-static const struct io_ops lines_io = {"test lines", NULL, line_write};
+static const struct io_ops latch_io = {.name = "test latch", .read = latch_read, .write = latch_write};
+static const struct io_ops evict_io = {.name = "test eviction", .write = evict_write};
+static const struct io_ops lines_io = {.name = "test lines", .write = line_write};
 
 void test_device_attach(struct test_latch *t, struct vm *vm)
 {
@@ -102,9 +102,9 @@ static void cf9_write(struct vcpu *v, unused void *dev, u64 offset, unsigned int
 		vm_guest_reset(v, "port-cf9");
 }
 
-static const struct io_ops kbd_io = {"i8042", kbd_status_read, kbd_command_write};
-static const struct io_ops port92_io = {"port 92", port92_read, port92_write};
-static const struct io_ops cf9_io = {"reset control", cf9_read, cf9_write};
+static const struct io_ops kbd_io = {.name = "i8042", .read = kbd_status_read, .write = kbd_command_write};
+static const struct io_ops port92_io = {.name = "port 92", .read = port92_read, .write = port92_write};
+static const struct io_ops cf9_io = {.name = "reset control", .read = cf9_read, .write = cf9_write};
 
 void simple_ports_attach(struct vm *vm)
 {

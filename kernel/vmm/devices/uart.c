@@ -225,33 +225,27 @@ static bool register_write(struct uart *u, u32 reg, u8 value)
 	return false;
 }
 
-static u64 uart_read(unused struct vcpu *v, void *dev, u64 offset, unsigned int bytes)
+static u64 uart_read(unused struct vcpu *v, void *dev, u64 offset, unused unsigned int bytes)
 {
 	struct uart *u = dev;
-	u64 value = 0;
 
 	spin_lock(&u->lock);
-	for (unsigned int i = 0; i < bytes; i++) {
-		value |= (u64)register_read(u, offset + i) << (8 * i);
-		update(u);
-	}
+	u8 value = register_read(u, offset);
+	update(u);
 	spin_unlock(&u->lock);
 	return value;
 }
 
-static void uart_write(unused struct vcpu *v, void *dev, u64 offset, unsigned int bytes, u64 value)
+static void uart_write(unused struct vcpu *v, void *dev, u64 offset, unused unsigned int bytes, u64 value)
 {
 	struct uart *u = dev;
 
-	for (unsigned int i = 0; i < bytes; i++) {
-		u8 byte = value >> (8 * i);
-		spin_lock(&u->lock);
-		bool out = register_write(u, offset + i, byte);
-		update(u);
-		spin_unlock(&u->lock);
-		if (out)
-			guest_console_put(&u->console, byte);
-	}
+	spin_lock(&u->lock);
+	bool out = register_write(u, offset, value);
+	update(u);
+	spin_unlock(&u->lock);
+	if (out)
+		guest_console_put(&u->console, value);
 }
 
 void uart_input(struct uart *u, const u8 *bytes, u32 nr)
@@ -268,7 +262,7 @@ void uart_input(struct uart *u, const u8 *bytes, u32 nr)
 	spin_unlock(&u->lock);
 }
 
-static const struct io_ops uart_io = {"16550A", uart_read, uart_write};
+static const struct io_ops uart_io = {.name = "16550A", .read = uart_read, .write = uart_write, .bytewise = true};
 
 void uart_attach(struct uart *u, struct vm *vm, u16 port, u32 irq)
 {

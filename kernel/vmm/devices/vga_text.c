@@ -83,29 +83,26 @@ static void port_write(struct vga_text *g, u32 port, u8 value)
 	}
 }
 
-static u64 vga_read(unused struct vcpu *v, void *dev, u64 offset, unsigned int bytes)
+static u64 vga_read(unused struct vcpu *v, void *dev, u64 offset, unused unsigned int bytes)
 {
 	struct vga_text *g = dev;
-	u64 value = 0;
 
 	spin_lock(&g->lock);
-	for (unsigned int i = 0; i < bytes; i++)
-		value |= (u64)port_read(g, FIRST_PORT + offset + i) << (8 * i);
+	u8 value = port_read(g, FIRST_PORT + offset);
 	spin_unlock(&g->lock);
 	return value;
 }
 
-static void vga_write(unused struct vcpu *v, void *dev, u64 offset, unsigned int bytes, u64 value)
+static void vga_write(unused struct vcpu *v, void *dev, u64 offset, unused unsigned int bytes, u64 value)
 {
 	struct vga_text *g = dev;
 
 	spin_lock(&g->lock);
-	for (unsigned int i = 0; i < bytes; i++)
-		port_write(g, FIRST_PORT + offset + i, (u8)(value >> (8 * i)));
+	port_write(g, FIRST_PORT + offset, value);
 	spin_unlock(&g->lock);
 }
 
-static const struct io_ops vga_io = {"VGA text", vga_read, vga_write};
+static const struct io_ops vga_io = {.name = "VGA text", .read = vga_read, .write = vga_write, .bytewise = true};
 
 void vga_text_attach(struct vga_text *g, struct vm *vm)
 {
