@@ -98,13 +98,15 @@ static void exit_wrmsr(struct vcpu *v)
  *	1 progress: done, of, pages written, pages verified, mismatches: for the meter
  *	2 watch: count refaults of every rdx-th page of the gpa [rbx, rcx): STAT refaults_watched
  *	3 watched: rbx becomes the refaults of watched pages, rcx those of all, since the watch
- *	4 work: what the machine has done since boot, for benches: answer_work */
+ *	4 work: what the machine has done since boot, for benches: answer_work
+ *	5 exits of this guest so far: of all kinds; rbx becomes those for I/O ports, rcx for memory */
 enum {
 	HYPERCALL_VERSION,
 	HYPERCALL_PROGRESS,
 	HYPERCALL_WATCH,
 	HYPERCALL_WATCHED,
 	HYPERCALL_WORK,
+	HYPERCALL_EXITS,
 };
 
 /* answer_work - rax: TSC ticks outside of idle, of all CPUs together; rbx pages read from swap, rcx
@@ -128,6 +130,22 @@ static u64 answer_work(struct vcpu *v)
 	return clock_ns_to_tsc(busy_ns);
 }
 
+static u64 answer_exits(const struct vm *vm, u64 *regs)
+{
+	u64 all = 0;
+
+	regs[REG_RBX] = regs[REG_RCX] = 0;
+	for (u32 i = 0; i < vm->nr_vcpus; i++) {
+		const u64 *exits = vm->vcpus[i]->exits;
+
+		for (u32 r = 0; r < NR_EXIT_REASONS; r++)
+			all += exits[r];
+		regs[REG_RBX] += exits[EXIT_IO];
+		regs[REG_RCX] += exits[EXIT_MMU];
+	}
+	return all;
+}
+
 static u64 answer(struct vm *vm, u64 *regs)
 {
 	switch (regs[REG_RAX]) {
@@ -146,6 +164,8 @@ static u64 answer(struct vm *vm, u64 *regs)
 		regs[REG_RBX] = vm->watch.refaults;
 		regs[REG_RCX] = vm->watch.all_refaults;
 		return 0;
+	case HYPERCALL_EXITS:
+		return answer_exits(vm, regs);
 	default:
 		return (u64)-ENOSYS;
 	}

@@ -98,20 +98,21 @@ def read_cpio(data):
 
 class ArchiveTest(unittest.TestCase):
     def setUp(self):
-        self.data = debian.initramfs(b"#!/bin/busybox sh\n", b"bb" * 1001, b"w")
+        self.data = debian.initramfs(b"#!/bin/busybox sh\n", {
+            "bin/busybox": b"bb" * 1001, "bin/work": b"w", "lib/libw.so.1": b"lib"})
         self.entries = {name: (fields, data) for name, fields, data in read_cpio(self.data)}
 
     def test_contents(self):
         self.assertEqual(self.entries["init"][1], b"#!/bin/busybox sh\n")
         self.assertEqual(self.entries["bin/busybox"][1], b"bb" * 1001)
-        self.assertEqual(self.entries["work"][1], b"w")
+        self.assertEqual(self.entries["bin/work"][1], b"w")
 
     def test_modes_and_devices(self):
         modes = {name: stat.filemode(fields["mode"]) for name, (fields, _) in self.entries.items()}
         self.assertEqual(modes, {
-            "bin": "drwxr-xr-x", "dev": "drwxr-xr-x", "proc": "drwxr-xr-x", "sys": "drwxr-xr-x",
-            "dev/console": "crw-------", "dev/null": "crw-rw-rw-", "bin/busybox": "-rwxr-xr-x",
-            "init": "-rwxr-xr-x", "work": "-rwxr-xr-x"})
+            **dict.fromkeys(("bin", "dev", "lib", "proc", "sys", "tmp"), "drwxr-xr-x"),
+            **dict.fromkeys(("bin/busybox", "bin/work", "init", "lib/libw.so.1"), "-rwxr-xr-x"),
+            "dev/console": "crw-------", "dev/null": "crw-rw-rw-"})
         for name, major, minor in (("dev/console", 5, 1), ("dev/null", 1, 3)):
             fields = self.entries[name][0]
             self.assertEqual((fields["rdevmajor"], fields["rdevminor"]), (major, minor))
@@ -278,7 +279,7 @@ class CommandTest(HostTest):
         self.assertEqual((self.out / "vmlinuz").read_bytes(), b"kernel\n")
         archive = gzip.decompress((self.out / "initrd.gz").read_bytes())
         files = {name: data for name, _, data in read_cpio(archive)}
-        self.assertEqual((files["work"], files["bin/busybox"]), (b"work\n", b"busybox\n"))
+        self.assertEqual((files["bin/work"], files["bin/busybox"]), (b"work\n", b"busybox\n"))
         self.assertIn(b"args=share=90\n", files["init"])
 
     def test_the_second_time_there_is_nothing_to_do(self):

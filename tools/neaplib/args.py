@@ -77,12 +77,14 @@ DEBIAN_EXAMPLES = """
 The guest is Debian's kernel for virtual machines and an initramfs whose one program fills memory
 and verifies it, prints `VERDICT ok ...` or `VERDICT bad ...`, and powers off. Nothing is installed;
 packages are kept in build/debian/cache, or where NEAP_DEB_CACHE says. On the guest's command line
-work.rounds=2 work.seed=1 work.children=3 work.share=90 work.mem=SIZE change what it does, and
-work.end=reboot how it ends (tests/guest_linux/ has more).
+work.rounds=2 work.seed=1 work.children=3 work.share=90 work.mem=SIZE change what it does,
+work.end=reboot how it ends, and `-- PROGRAM ARGUMENT...` at its end names another program to run
+(tests/guest_linux/ has more).
 
 examples:
   tools/neap debian                           the kernel that this release of Debian maintains
   tools/neap debian --kernel '6.1.*' -o old   the newest such kernel that apt knows
+  tools/neap debian --add stress-ng -o stress with a package's programs, and what they need
 """
 
 
@@ -262,6 +264,8 @@ def parse_args(argv):
                         help="where vmlinuz and initrd.gz go (build/debian)")
     debian.add_argument("--kernel", metavar="VERSION-GLOB",
                         help="the newest kernel of such a version, such as '6.1.*'")
+    debian.add_argument("--add", action="append", default=[], metavar="PACKAGE",
+                        help="put this package's programs into the guest, too")
     debian.add_argument("--mem-share", type=percentage, default=90, metavar="PERCENT",
                         help="of the guest's available memory that its workload uses (90)")
 

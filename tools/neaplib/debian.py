@@ -3,8 +3,10 @@
 
     linux-image-*-cloud-amd64  -> DIR/vmlinuz
     busybox-static             -> /bin/busybox  \\
-    tests/guest_linux/work.c   -> /work          } DIR/initrd.gz
-    tests/guest_linux/init.in  -> /init         /
+    tests/guest_linux/work.c   -> /bin/work      |
+    tests/guest_linux/clock.c  -> /bin/clock     | DIR/initrd.gz
+    tests/guest_linux/init.in  -> /init          |
+    what --add names           -> /bin, /lib    /
 
 Packages come from whatever archive this machine's apt trusts, and apt checks them; nothing is
 installed. They are kept in a cache. DIR/made-of says what the two files were made of, and what they
@@ -36,6 +38,7 @@ DIRECTORY = ROOT / "build" / "debian"
 SOURCES = ROOT / "tests" / "guest_linux"
 META_PACKAGE = "linux-image-cloud-amd64"
 KERNEL_NAME = re.compile(r"linux-image-([0-9]+\.[0-9]+\.[0-9]\S*?)-cloud-amd64(-unsigned)?")
+PROGRAMS = ("work", "clock")
 CC = ["cc", "-std=gnu11", "-static", "-O2", "-s", "-Wall"]
 
 
@@ -75,14 +78,14 @@ def compress(data):
     return result.getvalue()
 
 
-def initramfs(init, busybox, work):
-    folders = [Entry(name, stat.S_IFDIR | 0o755) for name in ("bin", "dev", "proc", "sys")]
-    return make_cpio(folders + [
+def initramfs(init, files):
+    """@files: {path: contents}, all of them programs or libraries."""
+    folders = {"dev", "proc", "sys", "tmp", *(path.rpartition("/")[0] for path in files)}
+    return make_cpio([Entry(name, stat.S_IFDIR | 0o755) for name in sorted(folders)] + [
         Entry("dev/console", stat.S_IFCHR | 0o600, rdev=os.makedev(5, 1)),
         Entry("dev/null", stat.S_IFCHR | 0o666, rdev=os.makedev(1, 3)),
-        Entry("bin/busybox", stat.S_IFREG | 0o755, busybox),
-        Entry("init", stat.S_IFREG | 0o755, init),
-        Entry("work", stat.S_IFREG | 0o755, work)])
+        Entry("init", stat.S_IFREG | 0o755, init)] + [
+        Entry(path, stat.S_IFREG | 0o755, files[path]) for path in sorted(files)])
 
 
 # ---- packages ---------------------------------------------------------------------------------
@@ -156,17 +159,27 @@ def kernel_names(glob):
                   key=version_key, reverse=True)
 
 
-def choose_packages(glob):
-    """The kernel and busybox."""
-    kernels = kernel_names(glob)
-    found = find_packages([*kernels, "busybox-static"])
+def with_dependencies(names):
+    """The names of all packages that those of @names need to run."""
+    if not names:
+        return []
+    _, text, _ = ask("apt-cache", "depends", "--recurse", "--important",
+                     *names)
+    return sorted(set(re.findall(r"^([a-z0-9][a-z0-9+.-]*)$", text, re.MULTILINE)))
+
+
+def choose_packages(glob, added):
+    """The kernel, busybox, and those of @added with what they need."""
+    kernels, extra = kernel_names(glob), with_dependencies(added)
+    found = find_packages([*kernels, "busybox-static", *extra])
     linux = next((found[name] for name in kernels if name in found), None)
-    busybox = found.get("busybox-static")
-    if not linux or not busybox:
-        kernel = META_PACKAGE if glob is None else f"linux-image-{glob}-cloud-amd64"
-        raise NeapError(f"{'busybox-static' if linux else kernel}: apt knows no such package"
+    kernel = META_PACKAGE if glob is None else f"linux-image-{glob}-cloud-amd64"
+    missing = [] if linux else [kernel]
+    missing += [name for name in ("busybox-static", *added) if name not in found]
+    if missing:
+        raise NeapError(f"{missing[0]}: apt knows no such package"
                         " (apt-get update fetches Debian's lists)")
-    return [linux, busybox]
+    return [linux, found["busybox-static"], *(found[name] for name in extra if name in found)]
 
 
 def cache_directory():
@@ -213,12 +226,52 @@ def only_file(directory, pattern, package):
 # ---- the guest --------------------------------------------------------------------------------
 
 
-def compile_work(output):
-    status, _, complaints = ask(*CC, "-o", str(output), str(SOURCES / "work.c"))
+def compiled(name, scratch):
+    """The program that tests/guest_linux/@name.c makes."""
+    say(f"compiling tests/guest_linux/{name}.c")
+    output = scratch / name
+    status, _, complaints = ask(*CC, "-o", str(output), str(SOURCES / f"{name}.c"))
     if status != 0:
-        raise NeapError(f"work.c: not compiled: {why(complaints)} (a static program needs"
+        raise NeapError(f"{name}.c: not compiled: {why(complaints)} (a static program needs"
                         " libc6-dev)", STATUS_GUEST_FAILED)
     return output.read_bytes()
+
+
+def libraries_of(program, folders):
+    """{name: file} of the shared libraries that @program needs, itself and through others; they and
+    the dynamic linker are looked for in the unpacked packages @folders."""
+    found, wanted = {}, [program]
+    while wanted:
+        _, text, _ = ask("objdump", "-p", str(wanted.pop()))
+        for name in ["ld-linux-x86-64.so.2", *re.findall(r"^ *NEEDED +(\S+)$", text, re.MULTILINE)]:
+            if name in found:
+                continue
+            file = next((path for folder in folders for path in sorted(folder.rglob(name))), None)
+            if file is None:
+                raise NeapError(f"{program.name}: none of its packages has {name}",
+                                STATUS_GUEST_FAILED)
+            found[name] = file
+            wanted.append(file)
+    return found
+
+
+def added_files(added, folders):
+    """{path in the guest: contents} of the programs of the packages @added, and their libraries;
+    @folders: where each package was unpacked, by its name."""
+    files = {}
+    for package in added:
+        programs = [path for place in ("bin", "sbin", "usr/bin", "usr/sbin")
+                    for path in sorted((folders[package] / place).glob("*")) if path.is_file()]
+        if not programs:
+            raise NeapError(f"{package}: there is no program in it")
+        for program in programs:
+            files[f"bin/{program.name}"] = program.read_bytes()
+            if files[f"bin/{program.name}"][:4] != b"\x7fELF":
+                continue
+            for name, file in libraries_of(program, folders.values()).items():
+                files[f"lib64/{name}" if name.startswith("ld-") else f"lib/{name}"] = (
+                    file.read_bytes())
+    return files
 
 
 def digest(path):
@@ -229,7 +282,8 @@ def parts_of(packages, share):
     """The parts of the guest, one a line."""
     lines = [str(package) for package in packages]
     lines += [f"{path.name} {digest(path)}"
-              for path in (SOURCES / "work.c", SOURCES / "init.in", Path(__file__))]
+              for path in (*(SOURCES / f"{name}.c" for name in PROGRAMS), SOURCES / "init.in",
+                           Path(__file__))]
     return lines + [f"mem-share {share}"]
 
 
@@ -249,7 +303,7 @@ def is_up_to_date(parts, directory):
         return False
 
 
-def make_guest(directory, packages, share):
+def make_guest(directory, packages, added, share):
     """vmlinuz, initrd.gz and made-of in @directory."""
     parts = parts_of(packages, share)
     debs = [fetch(package) for package in packages]
@@ -258,13 +312,15 @@ def make_guest(directory, packages, share):
         say("unpacking")
         for package, deb in zip(packages, debs):
             unpack(deb, scratch / package.name)
-        linux, busybox = (scratch / package.name for package in packages)
-        shutil.copyfile(only_file(linux, "boot/vmlinuz-*", packages[0]), scratch / "vmlinuz")
-        say("compiling tests/guest_linux/work.c")
-        work = compile_work(scratch / "work")
+        folders = {package.name: scratch / package.name for package in packages}
+        linux, busybox = packages[:2]
+        shutil.copyfile(only_file(folders[linux.name], "boot/vmlinuz-*", linux),
+                        scratch / "vmlinuz")
+        files = added_files(added, folders)
+        files["bin/busybox"] = only_file(folders[busybox.name], "bin/busybox", busybox).read_bytes()
+        files.update({f"bin/{name}": compiled(name, scratch) for name in PROGRAMS})
         init = (SOURCES / "init.in").read_bytes().replace(b"@SHARE@", b"%d" % share)
-        archive = initramfs(init, only_file(busybox, "bin/busybox", packages[1]).read_bytes(), work)
-        (scratch / "initrd.gz").write_bytes(compress(archive))
+        (scratch / "initrd.gz").write_bytes(compress(initramfs(init, files)))
         (scratch / "made-of").write_text(made_of(parts, scratch))
         for result in ("vmlinuz", "initrd.gz", "made-of"):
             os.replace(scratch / result, directory / result)
@@ -274,13 +330,13 @@ def command_debian(options):
     require("apt-get", "apt-cache", "dpkg-deb")
     if shutil.which("cc") is None:
         raise NeapError("cc: not found (apt-get install gcc libc6-dev)")
-    packages = choose_packages(options.kernel)
+    packages = choose_packages(options.kernel, options.add)
     directory = options.output
     directory.mkdir(parents=True, exist_ok=True)
     if is_up_to_date(parts_of(packages, options.mem_share), directory):
         say(f"{directory}: up to date ({', '.join(map(str, packages))})")
         return 0
-    make_guest(directory, packages, options.mem_share)
+    make_guest(directory, packages, options.add, options.mem_share)
     vmlinuz, initrd = (directory / name for name in ("vmlinuz", "initrd.gz"))
     for path in (vmlinuz, initrd):
         say(f"{path}: {path.stat().st_size / (1 << 20):.1f} MiB")
