@@ -57,7 +57,7 @@ sources := $(if $(REPLACE),$(filter-out $(replaced),$(sources)) \
 	$(word 2,$(subst :, ,$(REPLACE))),$(sources))
 objects := $(patsubst %,$(OUT)/obj/%.o,$(sources))
 
-.PHONY: all kernel guests run test check bench bench-trace bench-scale lint size debug help clean \
+.PHONY: all kernel guests run test check stress bench bench-trace bench-scale lint size debug help clean \
 	audit-selftest deps-build deps-run deps-test deps-debug
 
 all: kernel guests
@@ -136,6 +136,9 @@ test: deps-test
 check: deps-test
 	$(Q)$(PYTHON) tests/run --quick
 
+stress: deps-test
+	$(Q)$(PYTHON) tests/run --stress $(if $(T),--only '$(T)') $(if $(SEED),--seed $(SEED))
+
 audit-selftest: deps-test
 	$(Q)$(PYTHON) tests/run --only 'kernel/audit_selftest'
 
@@ -169,6 +172,7 @@ help:
 	@echo 'make run           256 MiB of guests on a machine of 80 MiB, in QEMU; Ctrl-A x ends it'
 	@echo 'make check         the two-minute form of the tests'
 	@echo 'make test          all tests; T=name ENGINE=npt SMP=2 SEED=0x1 choose'
+	@echo 'make stress        the long forms: Linux in many ways, stress-ng, memtester'
 	@echo 'make unit          the host tests alone; TEST=name chooses one'
 	@echo 'make audit-selftest  plant corruptions and see each reported by name'
 	@echo 'make bench         measure in instructions, against the table of docs/design.md'

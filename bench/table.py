@@ -2,8 +2,9 @@
 """The table: what is allowed, and how a figure stands against it."""
 
 from dataclasses import dataclass
+from typing import Optional
 
-WIDTH = 38
+WIDTH = 40
 
 
 @dataclass
@@ -11,7 +12,7 @@ class Row:
     key: str
     part: str
     event: str
-    kvm: float
+    kvm: Optional[float]  # None: not measured
     must: float
     aim: float
     unit: str
@@ -22,7 +23,8 @@ def read_budget(path):
     for line in path.read_text().splitlines():
         if line and not line.startswith("#"):
             key, part, event, kvm, must, aim, unit = (word.strip() for word in line.split("|"))
-            rows.append(Row(key, part, event, float(kvm), float(must), float(aim), unit))
+            rows.append(Row(key, part, event, None if kvm == "-" else float(kvm), float(must),
+                            float(aim), unit))
     return rows
 
 
@@ -47,13 +49,14 @@ def count(value):
 
 
 def print_title():
-    print(f"{'event':<{WIDTH}}{'KVM':>7}{'must':>7}{'aim':>7}{'Neap':>8}  {'verdict':<13}"
+    print(f"{'event':<{WIDTH}}{'KVM':>8}{'must':>8}{'aim':>8}{'Neap':>8}  {'verdict':<13}"
           f"{'flushes':>8}{'IPIs':>6}{'VMLOAD':>8}{'WRMSR':>7}{'locked':>8}")
 
 
 def print_row(row, value, judged, operations):
     """@operations per event, as far as they were counted."""
-    limits = "".join(f"{limit:>7g}" for limit in (row.kvm, row.must, row.aim))
+    limits = "".join(f"{'-' if limit is None else f'{limit:.7g}':>8}"
+                     for limit in (row.kvm, row.must, row.aim))
     unit = "" if row.unit == "instructions" else f" {row.unit}"
     cells = "".join(f"{count(operations.get(kind)):>{width}}" for kind, width in
                     zip(("flush", "ipi", "vmload", "wrmsr", "locked"), (8, 6, 8, 7, 8)))

@@ -19,6 +19,7 @@
 #include "mm/mm.h"
 #include "mm/page.h"
 #include "mm/swap.h"
+#include "sched/timer.h"
 #include "vmm/devices/board.h"
 #include "vmm/devices/lapic.h"
 #include "vmm/mmu.h"
@@ -550,16 +551,21 @@ static bool none_live(void)
 	return atomic_load(&totals.live) == 0;
 }
 
+static void time_is_up(unused struct timer *t)
+{
+	wait_wake_all(&list_changed);
+}
+
 bool vm_wait_all_ended(u64 timeout_ns)
 {
-	u64 until = clock_ns() + timeout_ns;
+	u64 until = timeout_ns ? clock_ns() + timeout_ns : ~0ull;
+	struct timer end;
 
-	if (timeout_ns == 0) {
-		wait_event(&list_changed, none_live());
-		return true;
-	}
-	while (!none_live() && clock_ns() < until)
-		thread_sleep_ns(5 * 1000 * 1000);
+	timer_setup(&end, time_is_up);
+	if (timeout_ns)
+		timer_arm(&end, until);
+	wait_event(&list_changed, none_live() || clock_ns() >= until);
+	timer_cancel(&end);
 	return none_live();
 }
 

@@ -13,7 +13,7 @@
 #define ALIAS  (TEST_VA + (1ul << 30))
 #define BORDER (CODE + PAGE_SIZE)
 #define ROUNDS 2000
-#define PORT_A 0x80
+#define PORT_A 0x88
 #define PORT_B 0x84
 
 static u64 frames;

@@ -8,17 +8,18 @@
  *     now=1          nothing: where the clocks stand
  *     spin=SECONDS   compute
  *     sleep=SECONDS  wait
- *     print=BYTES    write lines, and wait until the console has them all
+ *     print=BYTES    write, and wait until the console has it all
  *     watch=SECONDS  every 100 ms, a line of its own: what time it is
  *
  * and after each comes a line of totals since the machine began:
- *     CLOCK step=NAME tsc= mono_ms= idle_ms= ticks= work= exits=
+ *     CLOCK step=NAME tsc= mono_ms= idle_ms= ticks= work= exits= age=
  * tsc        the processor's time-stamp counter
  * mono_ms    CLOCK_MONOTONIC
  * idle_ms    of that, how long the first CPU was idle, in the kernel's own opinion
  * ticks      interrupts of timers: I/O line 0, and local ones, of all CPUs
  * work       time-stamp ticks that the whole machine was not idle, Neap included; 0 elsewhere
  * exits      how often this guest was left; 0 elsewhere
+ * age        time-stamp ticks since its first instruction; elsewhere since the machine was reset
  *
  * Exit code: 0, or 2 if it was asked for something else. */
 #include <cpuid.h>
@@ -85,7 +86,8 @@ static u64 timer_ticks(void)
 	return sum;
 }
 
-static u64 ask_neap(u64 answer)
+/* Returns what Neap answers in rax, and in *@second what it leaves in rbx; 0 if it is not there. */
+static u64 ask_neap(u64 answer, u64 *second)
 {
 	unsigned int a, b, c, d;
 
@@ -95,15 +97,17 @@ static u64 ask_neap(u64 answer)
 	__cpuid(0x40000000, a, b, c, d);
 	if (b != NEAP)
 		return 0;
-	__asm__ volatile("vmmcall" : "+a"(answer) : : "rbx", "rcx", "rdx", "rsi", "rdi", "memory");
+	__asm__ volatile("vmmcall" : "+a"(answer), "=b"(*second) : : "rcx", "rdx", "rsi", "rdi", "memory");
 	return answer;
 }
 
 static void tell(const char *step)
 {
-	printf("CLOCK step=%s tsc=%lu mono_ms=%lu idle_ms=%lu ticks=%lu work=%lu exits=%lu\n",
-	       step, (u64)__rdtsc(), now_ns() / 1000000, idle_ms(), timer_ticks(),
-	       ask_neap(HYPERCALL_WORK), ask_neap(HYPERCALL_EXITS));
+	u64 tsc = __rdtsc(), age = tsc, ignored;
+	u64 work = ask_neap(HYPERCALL_WORK, &ignored), exits = ask_neap(HYPERCALL_EXITS, &age);
+
+	printf("CLOCK step=%s tsc=%lu mono_ms=%lu idle_ms=%lu ticks=%lu work=%lu exits=%lu age=%lu\n",
+	       step, tsc, now_ns() / 1000000, idle_ms(), timer_ticks(), work, exits, age);
 	fflush(stdout);
 }
 
@@ -120,16 +124,19 @@ static void wait_seconds(u64 seconds)
 	sleep_ns(seconds * 1000000000);
 }
 
+/* Blocks without an end of line: a driver of a serial port gets each as a whole. */
 static void print(u64 bytes)
 {
-	char line[64];
+	char block[2048];
 
-	memset(line, '.', sizeof(line) - 1);
-	line[sizeof(line) - 1] = '\n';
-	for (; bytes >= sizeof(line); bytes -= sizeof(line))
-		fwrite(line, 1, sizeof(line), stdout);
-	fflush(stdout);
-	tcdrain(STDOUT_FILENO);
+	memset(block, '.', sizeof(block));
+	for (u64 n; bytes; bytes -= n) {
+		n = bytes < sizeof(block) ? bytes : sizeof(block);
+		if (write(STDOUT_FILENO, block, n) != (ssize_t)n)
+			exit(2);
+		tcdrain(STDOUT_FILENO);
+	}
+	puts("");
 }
 
 static void watch(u64 seconds)

@@ -39,6 +39,7 @@ class Settings:
     smp: Optional[int] = None
     seed: int = 1
     quick: bool = False
+    stress: bool = False  # the long forms, in the place of the usual tests
     jobs: int = 2
 
     @property
@@ -67,6 +68,7 @@ class Job:
     needs: Tuple[str, ...] = ()  # names of jobs that must have passed
     cases: Optional[Tuple[str, ...]] = None  # its tests; (): not known before; None: itself
     quick: bool = False  # part of --quick
+    stress: bool = False  # part of --stress, and of nothing else
     alone: bool = False  # runs before the others, one at a time: it uses all CPUs itself
 
     def names(self):
@@ -75,7 +77,7 @@ class Job:
 
 def choose(jobs, settings):
     """Those of @jobs that were asked for, and those that they need."""
-    chosen = [job for job in jobs if asked_for(job, settings)]
+    chosen = [job for job in jobs if job.stress == settings.stress and asked_for(job, settings)]
     if settings.quick:
         chosen = [job for job in chosen if job.quick]
     needed, by_name = set(), {job.name: job for job in jobs}
