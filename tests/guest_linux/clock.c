@@ -22,7 +22,6 @@
  * age        time-stamp ticks since its first instruction; elsewhere since the machine was reset
  *
  * Exit code: 0, or 2 if it was asked for something else. */
-#include <cpuid.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,10 +31,9 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-typedef uint64_t u64;
+#include "neap.h"
 
-enum { HYPERCALL_WORK = 4, HYPERCALL_EXITS };
-#define NEAP 0x7061654e /* "Neap", three times */
+typedef uint64_t u64;
 
 static u64 now_ns(void)
 {
@@ -86,28 +84,13 @@ static u64 timer_ticks(void)
 	return sum;
 }
 
-/* Returns what Neap answers in rax, and in *@second what it leaves in rbx; 0 if it is not there. */
-static u64 ask_neap(u64 answer, u64 *second)
-{
-	unsigned int a, b, c, d;
-
-	__cpuid(1, a, b, c, d);
-	if (!(c >> 31))
-		return 0;
-	__cpuid(0x40000000, a, b, c, d);
-	if (b != NEAP)
-		return 0;
-	__asm__ volatile("vmmcall" : "+a"(answer), "=b"(*second) : : "rcx", "rdx", "rsi", "rdi", "memory");
-	return answer;
-}
-
 static void tell(const char *step)
 {
-	u64 tsc = __rdtsc(), age = tsc, ignored;
-	u64 work = ask_neap(HYPERCALL_WORK, &ignored), exits = ask_neap(HYPERCALL_EXITS, &age);
+	u64 tsc = __rdtsc(), machine[5] = {0}, guest[5] = {tsc};
+	u64 work = neap_call(HYPERCALL_WORK, machine), exits = neap_call(HYPERCALL_EXITS, guest);
 
 	printf("CLOCK step=%s tsc=%lu mono_ms=%lu idle_ms=%lu ticks=%lu work=%lu exits=%lu age=%lu\n",
-	       step, tsc, now_ns() / 1000000, idle_ms(), timer_ticks(), work, exits, age);
+	       step, tsc, now_ns() / 1000000, idle_ms(), timer_ticks(), work, exits, guest[0]);
 	fflush(stdout);
 }
 

@@ -48,6 +48,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "neap.h"
+
 typedef uint32_t u32;
 typedef uint64_t u64;
 
@@ -284,6 +286,13 @@ static bool reap(unsigned int *failed)
 	return pid == 0;
 }
 
+/* show - let Neap's meter show how far it is. */
+static void show(const struct tally *t, u64 all_work)
+{
+	neap_call(HYPERCALL_PROGRESS, (u64[5]){t->written + t->verified, all_work, t->written,
+					       t->verified, t->mismatches});
+}
+
 /* watch - tell of the progress once a second, until the last child has ended. Returns how many of
  * them failed. => SIGCHLD is blocked */
 static unsigned int watch(const sigset_t *child_ends, u64 all_work)
@@ -299,7 +308,11 @@ static unsigned int watch(const sigset_t *child_ends, u64 all_work)
 		say("work: %lu %%, %lu MiB written, %lu MiB verified, mismatches=%lu\n",
 		    (t.written + t.verified) * 100 / all_work, t.written * PAGE_SIZE >> 20,
 		    t.verified * PAGE_SIZE >> 20, t.mismatches);
+		show(&t, all_work);
 	}
+	struct tally t = total();
+
+	show(&t, all_work);
 	return failed;
 }
 

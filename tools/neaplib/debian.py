@@ -282,8 +282,7 @@ def parts_of(packages, share):
     """The parts of the guest, one a line."""
     lines = [str(package) for package in packages]
     lines += [f"{path.name} {digest(path)}"
-              for path in (*(SOURCES / f"{name}.c" for name in PROGRAMS), SOURCES / "init.in",
-                           Path(__file__))]
+              for path in (*sorted(SOURCES.iterdir()), Path(__file__))]
     return lines + [f"mem-share {share}"]
 
 
