@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Looking at disks. A disk is judged twice: at boot, to show it and to find its partitions, and again
- * when its swap area is opened, for only what has just been read may be trusted with a write (N12).
+ * when its swap area is opened, for only what has just been read may be trusted with a write (N12). A
+ * guest's partition is trusted because the operator named it; no sector is opened for two.
  *
  * The device list is walked while partitions are added to its end: their turn comes, and they have no
  * partitions themselves. */
@@ -21,7 +22,7 @@
 #define MAX_DISKS     48 /* and partitions */
 #define NAME_BYTES    16
 #define RETRY_NS      (1000 * 1000ull)
-#define READ_SEGMENTS 8
+#define MAX_SEGMENTS  8
 
 /* A look needs the head and the tail in memory, one behind the other. */
 #define LOOK_ORDER 5
@@ -33,6 +34,8 @@ static struct record {
 	struct blkdev partition;
 	char name[NAME_BYTES];
 	bool neap_type;
+	u8 guid[GUID_BYTES];
+	bool guest; /* [a] a partition that a guest has */
 } records[MAX_DISKS];
 static u32 nr_records;
 /* Made by the first scan and kept: disk_open_swap must work when memory is out, too (N13). */
@@ -66,13 +69,13 @@ int disk_io(struct blkdev *dev, struct blk_request *rq)
 	return rq->status;
 }
 
-int disk_read(struct blkdev *dev, u64 sector, u64 phys, u64 bytes)
+static int transfer(struct blkdev *dev, enum blk_op op, u64 sector, u64 phys, u64 bytes)
 {
-	struct blk_segment segments[READ_SEGMENTS];
-	u32 most = MIN(dev->max_segments, (u32)READ_SEGMENTS);
+	struct blk_segment segments[MAX_SEGMENTS];
+	u32 most = MIN(dev->max_segments, (u32)MAX_SEGMENTS);
 
 	while (bytes) {
-		struct blk_request rq = {.op = BLK_READ, .sector = sector, .segments = segments};
+		struct blk_request rq = {.op = op, .sector = sector, .segments = segments};
 		int err;
 
 		for (; rq.nr_segments < most && bytes; rq.nr_segments++) {
@@ -88,6 +91,16 @@ int disk_read(struct blkdev *dev, u64 sector, u64 phys, u64 bytes)
 			return err;
 	}
 	return 0;
+}
+
+int disk_read(struct blkdev *dev, u64 sector, u64 phys, u64 bytes)
+{
+	return transfer(dev, BLK_READ, sector, phys, bytes);
+}
+
+int disk_write(struct blkdev *dev, u64 sector, u64 phys, u64 bytes)
+{
+	return transfer(dev, BLK_WRITE, sector, phys, bytes);
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */
@@ -139,6 +152,7 @@ static void partition_add(struct blkdev *disk, u32 number, const struct gpt_part
 		return;
 	text_format(r->name, sizeof(r->name), "%s%u", disk->name, number);
 	r->neap_type = p->neap;
+	memcpy(r->guid, p->guid, GUID_BYTES);
 	r->partition = (struct blkdev){
 		.name = r->name, .nr_sectors = p->end - p->start, .max_segments = disk->max_segments,
 		.max_inflight = disk->max_inflight, .read_only = disk->read_only,
@@ -204,6 +218,17 @@ static bool uuid_is_open(const u8 *uuid)
 	return false;
 }
 
+/* is_taken - @dev, the disk that it is on, or a partition on it has been opened. */
+static bool is_taken(const struct blkdev *dev)
+{
+	bool taken = blkdev_is_open(dev) || (dev->disk && blkdev_is_open(dev->disk));
+
+	for (const struct record *r = records; r < records + nr_records; r++)
+		if (&r->partition == dev || r->partition.disk == dev)
+			taken |= atomic_load(&r->guest) || blkdev_is_open(&r->partition);
+	return taken;
+}
+
 int disk_open_swap(struct blkdev *dev, struct disk_area *area)
 {
 	const struct record *r = record_of(dev);
@@ -211,7 +236,7 @@ int disk_open_swap(struct blkdev *dev, struct disk_area *area)
 	struct disk_view v = {.partition = dev->disk != NULL, .neap_type = r && r->neap_type};
 	int err;
 
-	if (blkdev_is_open(dev))
+	if (is_taken(dev))
 		return trace(-EBUSY);
 	/* Where the scan found no disk there is no room kept: this one is a test's, in memory. */
 	struct page *memory = look_at ? look_at : frame_alloc_order(FRAME_DMA, LOOK_ORDER, 0);
@@ -238,4 +263,39 @@ int disk_open_swap(struct blkdev *dev, struct disk_area *area)
 void disk_close_swap(struct blkdev *dev)
 {
 	blkdev_close_area(dev);
+}
+
+int disk_find_partition(const u8 guid[GUID_BYTES], struct blkdev **out)
+{
+	int err = -ENOENT;
+
+	for (struct record *r = records; r < records + nr_records; r++) {
+		if (!r->partition.disk || memcmp(r->guid, guid, GUID_BYTES))
+			continue;
+		err = err == -ENOENT ? 0 : -EEXIST;
+		*out = &r->partition;
+	}
+	return err;
+}
+
+int disk_open_guest(struct blkdev *dev, bool rw)
+{
+	struct record *r = record_of(dev);
+
+	if (r->neap_type || r->content.kind == DISK_SWAP || r->content.kind == DISK_SWAP_DAMAGED)
+		return trace(-EINVAL);
+	if (is_taken(dev))
+		return trace(-EBUSY);
+	if (rw && dev->read_only)
+		return trace(-EPERM);
+	atomic_store(&r->guest, true);
+	if (rw)
+		blkdev_open_area(dev, 0, dev->nr_sectors);
+	return 0;
+}
+
+void disk_close_guest(struct blkdev *dev)
+{
+	blkdev_close_area(dev);
+	atomic_store(&record_of(dev)->guest, false);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Disks as the swap layer sees them: what is on each, waiting for a request, and the one door to writing (N12). */
+/* Disks as swap and guests see them: what is on each, waiting for a request, and the one door to writing (N12). */
 #pragma once
 
 #include "lib/blkdev.h"
 #include "lib/compiler.h"
 #include "lib/disk_content.h"
+#include "lib/gpt.h"
 #include "lib/types.h"
 
 /* disk_scan - look at each disk that the drivers have found, set ->content, make the partitions of
@@ -16,10 +17,11 @@ void disk_scan(void);
  * => thread context, sleeps. Return 0; -EIO; -EINVAL. */
 int must_check disk_io(struct blkdev *dev, struct blk_request *rq);
 
-/* disk_read - the @bytes from @sector into contiguous memory at @phys, both multiples of 512, in
- * requests as large as the device takes; the memory begins at a page.
+/* disk_read, disk_write - the @bytes from @sector into, or from, contiguous memory at @phys, both
+ * multiples of 512, in requests as large as the device takes; the memory begins at a page.
  * => thread context, sleeps. Return 0; -EIO; -EINVAL past the end. */
 int must_check disk_read(struct blkdev *dev, u64 sector, u64 phys, u64 bytes);
+int must_check disk_write(struct blkdev *dev, u64 sector, u64 phys, u64 bytes);
 
 /* The pages of a swap area, between its headers; sectors of its device. */
 struct disk_area {
@@ -34,3 +36,13 @@ struct disk_area {
 int must_check disk_open_swap(struct blkdev *dev, struct disk_area *area);
 /* disk_close_swap - no write passes any more. => none is under way */
 void disk_close_swap(struct blkdev *dev);
+
+/* disk_find_partition - the one whose own GUID is @guid. Return 0; -ENOENT; -EEXIST: two have it. */
+int must_check disk_find_partition(const u8 guid[GUID_BYTES], struct blkdev **out);
+/* disk_open_guest - the partition @dev is a guest's from now on, and if @rw all of it may be written.
+ * disk_close_guest - no longer. => none of its requests is under way
+ * => one caller at a time opens, for swap or a guest: the thread that makes VMs and serves the monitor
+ * Return 0; -EINVAL: it is Neap's own, by its type or by what it holds; -EBUSY: swap or another guest
+ * has it, or sectors of it; -EPERM: its disk is read-only. */
+int must_check disk_open_guest(struct blkdev *dev, bool rw);
+void disk_close_guest(struct blkdev *dev);

@@ -10,7 +10,8 @@
  * Invariants
  *  I1. (N12) All requests pass blkdev_submit. A write reaches a driver only if it lies in the
  *      writable area of the device it was submitted to. That area is empty until blkdev_open_area,
- *      which is for who has just verified that the area is Neap's (block/disk.c).
+ *      which is for block/disk.c alone: when it has just verified that the area is Neap's, or for a
+ *      guest's partition, which the operator named by its own GUID and said `rw` of.
  *  I2. No request that a driver sees leaves its disk, and none that was submitted to a partition
  *      leaves that partition.
  *
@@ -85,7 +86,7 @@ int must_check blkdev_submit(struct blkdev *dev, struct blk_request *rq);
 void blkdev_finish(struct blk_request *rq, int status);
 
 /* blkdev_open_area - let writes to sectors [@start, @end) of @dev pass. => one area at a time; the
- * caller has just verified by both swap headers that it is Neap's
+ * caller knows that it is Neap's, or meant to be written (I1)
  * blkdev_close_area - let none pass any more. => the caller has no write under way */
 void blkdev_open_area(struct blkdev *dev, u64 start, u64 end);
 void blkdev_close_area(struct blkdev *dev);

@@ -23,7 +23,7 @@ struct header {
 static_assert(sizeof(struct header) == HEADER_BYTES, "it is on disks");
 
 struct entry {
-	u8 type[16], guid[16];
+	u8 type[16], guid[GUID_BYTES];
 	u64 first, last;
 	u64 attributes;
 	u16 name[36]; /* UTF-16 */
@@ -126,7 +126,33 @@ bool gpt_partition(const struct gpt *g, u32 index, struct gpt_partition *out)
 		.start = e.first, .end = e.last + 1,
 		.neap = !memcmp(e.type, neap_type, sizeof(neap_type)),
 	};
+	memcpy(out->guid, e.guid, GUID_BYTES);
 	for (u32 i = 0; i < ARRAY_SIZE(e.name) && e.name[i]; i++)
 		out->name[i] = e.name[i] >= 0x20 && e.name[i] < 0x7f ? (char)e.name[i] : '?';
 	return true;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20; /* lower case */
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int guid_parse(const char *text, size_t nr, u8 guid[GUID_BYTES])
+{
+	static const u8 place[GUID_BYTES] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
+
+	if (nr != 2 * GUID_BYTES + 4)
+		return trace(-EINVAL);
+	for (u32 i = 0; i < GUID_BYTES; i++, text += 2) {
+		if ((i == 4 || i == 6 || i == 8 || i == 10) && *text++ != '-')
+			return trace(-EINVAL);
+		int high = hex_digit(text[0]), low = hex_digit(text[1]);
+		if (high < 0 || low < 0)
+			return trace(-EINVAL);
+		guid[place[i]] = (u8)(high << 4 | low);
+	}
+	return 0;
 }

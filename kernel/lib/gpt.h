@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* GUID partition tables, read only. Neap uses partitions of its own type and no others; a table with
- * anything wrong in it is not used at all.
+/* GUID partition tables, read only. Neap swaps to partitions of its own type alone, and lends guests those
+ * that the operator names; a table with anything wrong in it is not used at all.
  * Source: UEFI specification, "GUID Partition Table (GPT) Disk Layout". */
 #pragma once
 
@@ -12,6 +12,7 @@
 #define GPT_NEAP_TYPE "0a9d5c3e-7e51-4b6f-9a37-4e6561705357"
 
 #define GPT_NAME_BYTES 37
+#define GUID_BYTES     16
 
 struct gpt {
 	const u8 *entries; /* in the caller's buffer */
@@ -23,6 +24,7 @@ struct gpt {
 struct gpt_partition {
 	u64 start, end; /* sectors of the disk, half-open */
 	bool neap;      /* of Neap's type */
+	u8 guid[GUID_BYTES]; /* its own, as on the disk */
 	char name[GPT_NAME_BYTES]; /* printable ASCII, '?' for the rest */
 };
 
@@ -35,3 +37,7 @@ int must_check gpt_open(const u8 *head, size_t head_bytes, u64 nr_sectors, struc
 
 /* gpt_partition - entry @index. Return false if it is not in use, or past the last. */
 bool gpt_partition(const struct gpt *g, u32 index, struct gpt_partition *out);
+
+/* guid_parse - the @nr characters at @text, xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx in either case, as a
+ * GUID on a disk. Return 0; -EINVAL. */
+int must_check guid_parse(const char *text, size_t nr, u8 guid[GUID_BYTES]);

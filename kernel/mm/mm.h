@@ -114,6 +114,10 @@ bool mm_gup_fast(struct mm *mm, hva_t at, unsigned int acc, struct mm_page *out)
  * madvise-like calls. => mmap_lock held for read at least; sleeps */
 void mm_zap_range(struct mm *mm, u64 start, u64 end);
 
+/* mm_forget_swapped - the page of @at, if it is swapped, is zeros from now on: for who is about to write
+ * all of it, so that it is not fetched before. => thread context, no lock held, sleeps */
+void mm_forget_swapped(struct mm *mm, hva_t at);
+
 /* mm_charge - count @pages frames that a secondary MMU holds because of this mm, its tables,
  * against the mm's limit. mm_uncharge - they are given back. => before mm_exit all are
  * Return 0; -ENOMEM at the limit. */

@@ -117,3 +117,16 @@ void mm_zap_range(struct mm *mm, u64 start, u64 end)
 		at = zap_some(mm, at, MIN(end, at + ZAP_SPAN));
 	notifier_range_end(&mm->notifiers, &ev);
 }
+
+void mm_forget_swapped(struct mm *mm, hva_t at)
+{
+	const u64 *entry = mm_entry(mm, at.v);
+	u64 start = page_down(at.v);
+
+	if (!entry || !pte_is_swap(pte_read(entry)))
+		return;
+	/* If it comes back just now it goes all the same: who writes there meanwhile is written over. */
+	rwsem_read_lock(&mm->mmap_lock);
+	mm_zap_range(mm, start, start + PAGE_SIZE);
+	rwsem_read_unlock(&mm->mmap_lock);
+}

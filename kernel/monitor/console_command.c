@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The command that makes the operator sit at a guest's serial console: its bytes go out as they come,
- * his keys go in, until Ctrl-] or the guest's end. Other guests' lines still show, with their names. */
+/* The commands by which the operator sees a guest as who sits before it would. `console`: its serial
+ * line; its bytes go out as they come, his keys go in, until Ctrl-] or the guest's end; other guests'
+ * lines still show, with their names. `screen`: the text that a display would show now. */
 #include "lib/console.h"
 #include "lib/errno.h"
 #include "lib/printk.h"
@@ -9,6 +10,7 @@
 #include "monitor/shell.h"
 #include "sched/thread.h"
 #include "vmm/devices/board.h"
+#include "vmm/devices/vga_text.h"
 #include "vmm/vm.h"
 
 #define KEY_LEAVE 0x1d /* Ctrl-] */
@@ -35,11 +37,9 @@ static int cmd_console(int argc, char **argv)
 {
 	if (argc != 2)
 		return -EINVAL;
-	struct vm *vm = vm_find(argv[1]);
-	if (!vm) {
-		printk("no VM of the name %s: `vms` lists them\n", argv[1]);
+	struct vm *vm = monitor_vm_find(argv[1]);
+	if (!vm)
 		return 0;
-	}
 	printk("The console of %s; Ctrl-] leaves.\n", argv[1]);
 	bool runs = board_attach(vm, true);
 	while (runs) {
@@ -59,6 +59,35 @@ static int cmd_console(int argc, char **argv)
 	return 0;
 }
 
+static int cmd_screen(int argc, char **argv)
+{
+	char text[VGA_COLUMNS + 1];
+	u32 blank = 0;
+
+	if (argc != 2)
+		return -EINVAL;
+	struct vm *vm = monitor_vm_find(argv[1]);
+	if (!vm)
+		return 0;
+	for (u32 row = 0; row < VGA_ROWS; row++) {
+		if (vga_text_row(board_screen(vm), row, text)) {
+			printk("no memory to look at it: see `mem`\n");
+			break;
+		}
+		if (!text[0]) {
+			blank++;
+			continue;
+		}
+		for (; blank; blank--)
+			printk("\n");
+		printk("%s\n", text);
+	}
+	if (blank == VGA_ROWS)
+		printk("the screen of %s is empty\n", argv[1]);
+	vm_put(vm);
+	return 0;
+}
+
 static const char *complete_console(int arg, unsigned int nth)
 {
 	return arg == 1 ? monitor_vm_nth(nth) : NULL;
@@ -66,6 +95,7 @@ static const char *complete_console(int arg, unsigned int nth)
 
 static const struct shell_command commands[] = {
 	{"console", "NAME", "sit at a guest's serial console; Ctrl-] leaves", cmd_console, complete_console},
+	{"screen", "NAME", "show the text on a guest's VGA", cmd_screen, complete_console},
 };
 
 void monitor_console_command(void)

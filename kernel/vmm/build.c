@@ -16,6 +16,8 @@
 #include "mm/frame.h"
 #include "mm/mm.h"
 #include "mm/uaccess.h"
+#include "vmm/devices/board.h"
+#include "vmm/devices/guest_disk.h"
 #include "vmm/loader/acpi_tables.h"
 #include "vmm/loader/loader.h"
 #include "vmm/vm.h"
@@ -109,12 +111,11 @@ static void set_entry(struct vcpu *v, const struct guest_entry *e)
 /* Too large for a stack; read after boot by build_start alone, in the same thread. */
 static struct build build;
 
-static int find_module(const struct build *b, const char *name, bool initrd)
+static int find_module(const struct build *b, const char *name, enum vm_role role)
 {
 	for (u32 i = 0; i < b->info->nr_modules; i++) {
 		const struct vm_config *c = &b->config[i];
-		if (c->role == (initrd ? VM_ROLE_INITRD : VM_ROLE_KERNEL) &&
-		    strcmp(initrd ? c->initrd_of : c->name, name) == 0)
+		if (c->role == role && strcmp(role == VM_ROLE_KERNEL ? c->name : c->of, name) == 0)
 			return i;
 	}
 	return -1;
@@ -155,14 +156,43 @@ static int load(struct vm *vm, const struct guest_image *image, char *why, size_
 	return 0;
 }
 
+static int cannot(char *why, size_t why_size, int err, const char *text)
+{
+	text_format(why, why_size, "%s", text);
+	return err;
+}
+
+/* open_disk - what the lines say of @vm's disk; @index of a module, -1 none. It goes with the board. */
+static int open_disk(const struct build *b, struct vm *vm, int index, char *why, size_t why_size)
+{
+	const struct vm_part *part = &vm->config.part;
+	struct guest_disk disk;
+	int err = 0;
+
+	if (index < 0 && !part->named)
+		return 0;
+	if (index >= 0 && part->named)
+		return cannot(why, why_size, -EINVAL,
+			      "it has two disks: leave out part= or the disk= module");
+	if (part->named && (err = guest_disk_open_part(&disk, part, why, why_size)))
+		return err;
+	if (!part->named)
+		err = guest_disk_open_copy(&disk, vm->mm, module_data(b, index), module_bytes(b, index));
+	if (!err && (err = board_add_disk(vm, &disk)))
+		guest_disk_close(&disk);
+	if (err)
+		text_format(why, why_size, "no memory for its disk: give more RAM, swap or limit=");
+	return err;
+}
+
 /* The module whose file the VM of @config is made from; -1: none. */
 static int image_of(const struct build *b, const struct vm_config *config, int own)
 {
-	return config->image[0] ? find_module(b, config->image, false) : own;
+	return config->image[0] ? find_module(b, config->image, VM_ROLE_KERNEL) : own;
 }
 
 static int build_vm(const struct build *b, const struct vm_config *config, int image_index,
-		    int initrd_index, char *why, size_t why_size)
+		    int initrd_index, int disk_index, char *why, size_t why_size)
 {
 	struct vm *vm;
 	int err = vm_create(config, &vm, why, why_size);
@@ -181,7 +211,9 @@ static int build_vm(const struct build *b, const struct vm_config *config, int i
 		const char *words = b->config[initrd_index].cmdline;
 		image.initrd_name = words[0] ? words : "initrd";
 	}
-	err = load(vm, &image, why, why_size);
+	err = open_disk(b, vm, disk_index, why, why_size);
+	if (!err)
+		err = load(vm, &image, why, why_size);
 	if (err) {
 		vm_discard(vm);
 		return err;
@@ -198,7 +230,8 @@ static void build_one(const struct build *b, int index)
 
 	if (image_index < 0)
 		refused(config->name, "image= names no module: give the vm= name of one that has a file");
-	else if (build_vm(b, config, image_index, find_module(b, config->name, true), why, sizeof(why)))
+	else if (build_vm(b, config, image_index, find_module(b, config->name, VM_ROLE_INITRD),
+			  find_module(b, config->name, VM_ROLE_DISK), why, sizeof(why)))
 		refused(config->name, why);
 }
 
@@ -208,7 +241,7 @@ static bool is_image(const struct build *b, int i)
 {
 	const struct vm_config *c = &b->config[i];
 
-	return c->role == VM_ROLE_KERNEL && !c->image[0] && find_module(b, c->name, false) == i;
+	return c->role == VM_ROLE_KERNEL && !c->image[0] && find_module(b, c->name, c->role) == i;
 }
 
 static bool is_kept(const struct build *b, int i)
@@ -229,17 +262,11 @@ bool build_image(u32 i, struct build_image *out)
 	return false;
 }
 
-static int cannot(char *why, size_t why_size, int err, const char *text)
-{
-	text_format(why, why_size, "%s", text);
-	return err;
-}
-
 int build_start(const char *image, const char *line, char *why, size_t why_size)
 {
 	const struct build *b = &build;
 	struct vm_config config;
-	int index = find_module(b, image, false);
+	int index = find_module(b, image, VM_ROLE_KERNEL);
 
 	if (index >= 0)
 		index = image_of(b, &b->config[index], index);
@@ -252,10 +279,11 @@ int build_start(const char *image, const char *line, char *why, size_t why_size)
 	if (err)
 		return err;
 	if (config.role != VM_ROLE_KERNEL || config.image[0])
-		return cannot(why, why_size, -EINVAL, "image= and initrd= are for the boot: leave them out");
+		return cannot(why, why_size, -EINVAL,
+			      "image=, initrd= and disk= are for the boot: leave them out");
 	if (config.mmu == VM_MMU_AUTO)
 		config.mmu = b->how.default_mmu;
-	return build_vm(b, &config, index, -1, why, why_size);
+	return build_vm(b, &config, index, -1, -1, why, why_size);
 }
 
 /* ---- all of them --------------------------------------------------------------------------------------- */
@@ -283,8 +311,10 @@ void build_guests(const struct boot_info *info, const struct build_options *opti
 		struct vm_config *c = &b->config[i];
 		if (c->role == VM_ROLE_KERNEL)
 			build_one(b, i);
-		else if (c->role == VM_ROLE_INITRD && find_module(b, c->initrd_of, false) < 0)
-			refused(c->initrd_of, "initrd= names no VM: give the vm= name of a guest");
+		else if (c->role != VM_ROLE_UNKNOWN && find_module(b, c->of, VM_ROLE_KERNEL) < 0)
+			refused(c->of, "initrd= or disk= names no VM: give the vm= name of a guest");
+		else if (c->role != VM_ROLE_UNKNOWN && find_module(b, c->of, c->role) != (int)i)
+			refused(c->of, "initrd= or disk= names it twice: the first module counts");
 	}
 	for (u32 i = 0; i < info->nr_modules; i++)
 		if (module_bytes(b, i) && !is_kept(b, i))

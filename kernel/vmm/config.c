@@ -123,7 +123,19 @@ static int parse_reset(struct parser *p, const struct kv *kv, const char *words,
 	return err;
 }
 
-enum { KEY_VM, KEY_INITRD }; /* the first two of keys[] */
+static int parse_part(struct parser *p, const struct kv *kv, unused const char *words, void *out)
+{
+	struct vm_part *part = out;
+	size_t nr = kv->value_len;
+
+	part->named = true;
+	part->rw = nr > 3 && memcmp(kv->value + nr - 3, ":rw", 3) == 0;
+	if (guid_parse(kv->value, part->rw ? nr - 3 : nr, part->guid))
+		return refuse_value(p, kv, "a partition's own GUID (PARTUUID), or it and :rw");
+	return 0;
+}
+
+enum { KEY_VM, KEY_INITRD, KEY_DISK }; /* the first of keys[] */
 
 #define FIELD(name) offsetof(struct vm_config, name)
 
@@ -134,7 +146,8 @@ static const struct {
 	const char *words;
 } keys[] = {
 	[KEY_VM] = {"vm", parse_name, FIELD(name), NULL},
-	[KEY_INITRD] = {"initrd", parse_name, FIELD(initrd_of), NULL},
+	[KEY_INITRD] = {"initrd", parse_name, FIELD(of), NULL},
+	[KEY_DISK] = {"disk", parse_name, FIELD(of), NULL},
 	{"image", parse_name, FIELD(image), NULL},
 	{"mem", parse_pages, FIELD(mem_bytes), NULL},
 	{"cpus", parse_cpus, FIELD(cpus), NULL},
@@ -142,6 +155,7 @@ static const struct {
 	{"limit", parse_pages, FIELD(limit_bytes), "none"},
 	{"pin", parse_choice, FIELD(pin), "off,old,notified"},
 	{"reset", parse_reset, FIELD(reset), "ok,stop,restart"},
+	{"part", parse_part, FIELD(part), NULL},
 	{"apic", parse_switch, FIELD(apic), "off,on"},
 	{"testdev", parse_switch, FIELD(testdev), "off,on"},
 	{"msr", parse_switch, FIELD(msr_ignore), "fault,ignore"},
@@ -155,8 +169,8 @@ static int parse_word(struct parser *p, const struct kv *kv)
 		if (kv_key_is(kv, keys[i].name))
 			break;
 	if (i == ARRAY_SIZE(keys))
-		return refuse(p, "%.*s: no such key: give vm initrd image mem cpus mmu limit pin "
-			      "reset apic testdev or msr", (int)kv->key_len, kv->key);
+		return refuse(p, "%.*s: no such key: give vm initrd disk image mem cpus mmu limit "
+			      "pin reset part apic testdev or msr", (int)kv->key_len, kv->key);
 	if (!kv->value)
 		return refuse(p, "%s: give it a value, as %s=...", keys[i].name, keys[i].name);
 	if (p->seen & 1u << i)
@@ -171,11 +185,12 @@ static int check_whole(struct parser *p, unsigned int index)
 {
 	struct vm_config *c = p->out;
 
-	if (p->seen & 1u << KEY_INITRD) {
-		if (p->seen & ~(1u << KEY_INITRD))
-			return refuse(p, "initrd=%s: takes no other key: give them to the guest's "
-				      "kernel", c->initrd_of);
-		c->role = VM_ROLE_INITRD;
+	if (p->seen & (1u << KEY_INITRD | 1u << KEY_DISK)) {
+		bool disk = p->seen & 1u << KEY_DISK;
+		if (p->seen & (p->seen - 1))
+			return refuse(p, "%s= takes no other key: give them to the guest's kernel",
+				      disk ? "disk" : "initrd");
+		c->role = disk ? VM_ROLE_DISK : VM_ROLE_INITRD;
 		return 0;
 	}
 	if (c->mem_bytes > p->mem_max)

@@ -13,6 +13,7 @@
 #include "cpu/x86.h"
 #include "lib/check.h"
 #include "lib/pt_walk.h"
+#include "mm/mm.h"
 #include "mm/uaccess.h"
 #include "vmm/decode.h"
 #include "vmm/vm.h"
@@ -36,6 +37,8 @@ static always_inline int access(struct vcpu *v, gpa_t gpa, char *buf, size_t byt
 		u64 at = gpa_to_hva(v->vm, gpa);
 		if (!at)
 			return -EFAULT;
+		if (write && n == PAGE_SIZE)
+			mm_forget_swapped(v->vm->mm, hva(at));
 		if (unlikely(write ? hva_write(hva(at), buf, n) : hva_read(buf, hva(at), n))) {
 			/* No frame (-ENOMEM), or the VM ends (-EINTR); else again. */
 			int err = hva_fault_in(hva(at), n, write ? ACC_W : ACC_R);

@@ -7,7 +7,9 @@
 
 #include "vmm/vcpu.h"
 
-/* guest_read, guest_write - Return 0; -EFAULT if part of it is not memory; -ENOMEM, -EINTR as mm_fault. */
+/* guest_read, guest_write - Return 0; -EFAULT if part of it is not memory; -ENOMEM, -EINTR as mm_fault.
+ * A page that is swapped and written whole is not fetched before: after -ENOMEM it is zeros, until the
+ * caller has written it at last. */
 int must_check guest_read(struct vcpu *v, void *to, gpa_t from, size_t bytes);
 int must_check guest_write(struct vcpu *v, gpa_t to, const void *from, size_t bytes);
 

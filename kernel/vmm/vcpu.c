@@ -129,6 +129,8 @@ static void wait_at_gate(struct vcpu *v)
 /* Answer every request. Returns false when the vCPU shall leave. */
 static bool serve(struct vcpu *v)
 {
+	bool board = false;
+
 	for (;;) {
 		u32 requests = atomic_load(&v->requests);
 		/* A SIPI right behind an INIT must find who waits for it: this comes before the
@@ -138,6 +140,7 @@ static bool serve(struct vcpu *v)
 		atomic_and(&v->requests, ~requests | VCPU_REQ_STOP); /* only what was seen */
 		if (requests & VCPU_REQ_STOP)
 			return false;
+		board |= requests & VCPU_REQ_BOARD;
 		if (requests & VCPU_REQ_INIT)
 			do_init(v);
 		if (atomic_load(&v->activity) == VCPU_WAIT_SIPI && atomic_load(&v->sipi_pending))
@@ -147,6 +150,11 @@ static bool serve(struct vcpu *v)
 		if (atomic_load(&v->vm->paused) || atomic_load(&v->activity) != VCPU_RUNNING) {
 			vm_check_stuck(v->vm);
 			wait_at_gate(v);
+			continue;
+		}
+		if (board) { /* it may sleep: look again */
+			board = false;
+			board_serve(v);
 			continue;
 		}
 		deliver_events(v);

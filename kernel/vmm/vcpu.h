@@ -20,6 +20,7 @@ enum vcpu_request {
 	VCPU_REQ_STOP = 1u << 1,  /* the VM ends */
 	VCPU_REQ_EVENT = 1u << 2, /* an interrupt or NMI may be pending */
 	VCPU_REQ_INIT = 1u << 3,  /* INIT arrived: reset and wait for SIPI */
+	VCPU_REQ_BOARD = 1u << 4, /* a device of the board has work left for this vCPU's thread */
 };
 
 enum vcpu_mode { VCPU_OUTSIDE, VCPU_IN_GUEST };

@@ -95,6 +95,24 @@ class ModulesTest(HostTest):
         self.assertEqual(self.lines(guest)[1], ("boot/initrd1", guest.initrd, "initrd=kernel -- initrd.img"))
 
 
+    def test_disk_follows_its_guest_and_is_each_guest_s_own(self):
+        guests = [parse_guest(str(self.kernel)), parse_guest(str(self.kernel))]
+        for guest in guests:
+            guest.disk_image = self.file("root.img")
+        guests[1].initrd = self.file("initrd.img")
+        self.assertEqual(self.lines(*guests), [
+            ("boot/guest1", self.kernel, "vm=kernel"),
+            ("boot/disk1", self.dir / "root.img", "disk=kernel"),
+            ("boot/guest2", None, "vm=kernel-2 image=kernel"),
+            ("boot/initrd2", self.dir / "initrd.img", "initrd=kernel-2 -- initrd.img"),
+            ("boot/disk2", self.dir / "root.img", "disk=kernel-2")])
+
+    def test_a_partition_is_a_key_as_others(self):
+        guid = "0a9d5c3e-7e51-4b6f-9a37-4e6561705357"
+        self.assertEqual(self.lines(parse_guest(f"{self.kernel},part={guid}:rw"))[0][2],
+                         f"vm=kernel part={guid}:rw")
+
+
 class BadGuestTest(HostTest):
     def refused(self, text):
         with self.assertRaises(NeapError) as caught:
@@ -116,6 +134,7 @@ class BadGuestTest(HostTest):
 
     def test_keys(self):
         self.assertIn("--initrd", self.refused(f"{self.kernel},initrd=x"))
+        self.assertIn("--guest-disk", self.refused(f"{self.kernel},disk=x"))
         self.assertIn("Neap's own", self.refused(f"{self.kernel},image=x"))
         self.assertIn("twice", self.refused(f"{self.kernel},mem=1M,mem=2M"))
         self.assertIn("twice", self.refused(f"{self.kernel},vm=a,vm=b"))

@@ -29,6 +29,7 @@ class UsageTest(HostTest):
                      ["--engine", "fast"], ["--guest", "/nowhere"], ["--guest"],
                      ["--machine-ram", "1Q"], ["--ram", "1G", "--machine-ram", "512M"],
                      ["--firmware", "coreboot"], ["--initrd", self.kernel], ["--append", "x"],
+                     ["--guest-disk", self.kernel],
                      ["--kernel-args", "a\nb"], ["--gue", "x"], ["stray"],
                      ["--icount", "--cpu", "host"]):
             self.run_refused(*args)
@@ -38,6 +39,10 @@ class UsageTest(HostTest):
         self.assertIn("before the first", self.run_refused("--append", "x", *guest))
         self.assertIn("twice", self.run_refused(*guest, "--append", "x", "--append", "y"))
         self.assertIn("no such file", self.run_refused(*guest, "--initrd", "/nowhere"))
+        self.assertIn("no such file", self.run_refused(*guest, "--guest-disk", "/nowhere"))
+        self.assertIn("empty", self.run_refused(*guest, "--guest-disk", self.file("empty", b"")))
+        self.assertIn("twice", self.run_refused(*guest, "--guest-disk", self.kernel,
+                                                "--guest-disk", self.kernel))
         self.assertIn("control", self.run_refused(*guest, "--append", "a\nb"))
 
     def test_later_versions(self):
@@ -97,11 +102,14 @@ class DryRunTest(HostTest):
 
     def test_guest_lines_in_grub_cfg(self):
         cfg, _ = self.dry_run("--guest", f"{self.kernel},mem=32M", "--append", "it's $x @SCREEN@",
-                              "--guest", self.kernel, "--initrd", self.file("initrd"))
+                              "--guest", self.kernel, "--initrd", self.file("initrd"),
+                              "--guest-disk", self.file("root.img"), "--disk", "virtio")
         self.assertIn("module2 /boot/guest1 'vm=kernel' 'mem=32M' '--' 'it'\\''s' '$x' '@SCREEN@';",
                       cfg)
         self.assertIn("module2 /boot/guest2 'vm=kernel-2' 'image=kernel';", cfg)
         self.assertIn("module2 /boot/initrd2 'initrd=kernel-2' '--' 'initrd';", cfg)
+        self.assertIn("module2 /boot/disk2 'disk=kernel-2';", cfg)
+        self.assertNotIn("/boot/disk1", cfg)
 
     def test_kernel_arguments(self):
         cfg, _ = self.dry_run("--batch", "--timeout", "9", "--ram", "48M", "--engine", "tdp",
@@ -143,13 +151,14 @@ class IsoTest(HostTest):
         out, boot = self.dir / "out.iso", self.dir / "boot"
         result = self.neap("iso", "-o", out, "--kernel", self.kernel, "--guest", guest,
                            "--guest", guest, "--initrd", self.file("initrd", b"initrd"),
+                           "--guest-disk", self.file("root.img", b"disk"),
                            env={"KEEP_BOOT": str(boot)})
         self.assertEqual((result.returncode, result.out, result.err), (0, "", ""))
         self.assertIn("multiboot2 /boot/neap.elf 'mmu=auto';", out.read_text())
         self.assertEqual({path.name: path.read_bytes() for path in boot.iterdir()
                           if path.is_file()},
                          {"neap.elf": b"x", "guest1": b"guest", "guest2": b"\n",
-                          "initrd2": b"initrd"})
+                          "initrd2": b"initrd", "disk2": b"disk"})
 
     def test_failure_tells_why(self):
         self.program("grub-mkrescue", "echo 'xorriso : FAILURE : the disk is full'; exit 1")

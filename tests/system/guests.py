@@ -83,9 +83,22 @@ def together(smp, name, fates):
     return run
 
 
+def mmio(smp, seed):
+    """Instructions on a device's memory; some of what they need is in swap just then."""
+    def run(task):
+        result = boot(task, [guest("mmio", f"seed={seed}", mem="16M")], ram="64M", smp=smp, swap="64M")
+        end = result.expect_end("mmio")
+        expect(int(end["swapin"]) >= 6, f"only {end['swapin']} pages came back")
+        said = "".join(result.said("mmio"))
+        expect("REPORT mmio: 11 passed, 0 failed" in said, "mmio did not check all that it has")
+    return run
+
+
 def jobs(settings):
     found = []
     for smp in settings.smps(2, 1, 4):
+        found.append(Job(f"guest/smp{smp}/mmio", mmio(smp, settings.seed), quick=smp == 2,
+                         needs=("build/debug", "build/guests")))
         for name, fates in machines(settings.seed).items():
             path = f"guest/smp{smp}/{name}"
             cases = tuple(f"{path}/{fate.guest.name}" for fate in fates) + (f"{path}/exit_status",)

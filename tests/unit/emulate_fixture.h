@@ -79,7 +79,7 @@ static int setup(void **state)
 }
 
 /* The instruction of @nr bytes at CODE was carried out. */
-static void assert_done(size_t nr)
+static unused void assert_done(size_t nr)
 {
 	if (host_record.nr_stopped)
 		fail_msg("stopped: %s", host_record.text);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* sources: kernel/vmm/config.c kernel/lib/kv.c kernel/lib/format.c kernel/lib/string.c */
+/* sources: kernel/vmm/config.c kernel/lib/kv.c kernel/lib/format.c kernel/lib/string.c
+ * kernel/lib/gpt.c kernel/lib/crc32.c */
 /* Module lines become what they say; each wrong word is refused by its name. */
 #include "host.h"
 
@@ -29,7 +30,8 @@ static void defaults(void **state)
 	(void)state;
 	assert_int_equal(c.role, VM_ROLE_KERNEL);
 	assert_string_equal(c.name, "debian");
-	assert_string_equal(c.initrd_of, "");
+	assert_string_equal(c.of, "");
+	assert_false(c.part.named);
 	assert_string_equal(c.image, "");
 	assert_int_equal(c.mem_bytes, MIB(64));
 	assert_int_equal(c.cpus, 1);
@@ -43,10 +45,15 @@ static void defaults(void **state)
 	assert_string_equal(c.cmdline, "");
 }
 
+static const u8 neap_type[16] = {
+	0x3e, 0x5c, 0x9d, 0x0a, 0x51, 0x7e, 0x6f, 0x4b, 0x9a, 0x37, 'N', 'e', 'a', 'p', 'S', 'W',
+};
+
 static void every_key(void **state)
 {
 	struct vm_config c = good("vm=a.B_9-x image=base mem=640M cpus=8 mmu=shadow limit=182M "
 				  "pin=notified reset=restart apic=off testdev=off msr=ignore "
+				  "part=0a9d5c3e-7e51-4b6f-9a37-4e6561705357:rw "
 				  "-- console=ttyS0 mem=5 -- x");
 
 	(void)state;
@@ -61,6 +68,9 @@ static void every_key(void **state)
 	assert_false(c.apic);
 	assert_false(c.testdev);
 	assert_true(c.msr_ignore);
+	assert_true(c.part.named);
+	assert_true(c.part.rw);
+	assert_memory_equal(c.part.guid, neap_type, 16);
 	assert_string_equal(c.cmdline, "console=ttyS0 mem=5 -- x");
 }
 
@@ -80,6 +90,10 @@ static void every_word(void **state)
 	assert_int_equal(good("mem=4K").mem_bytes, KIB(4));
 	assert_int_equal(good("mem=2G").mem_bytes, GIB(2));
 	assert_int_equal(good("mem=1048576").mem_bytes, MIB(1));
+	struct vm_config c = good("part=0A9D5C3E-7E51-4B6F-9A37-4E6561705357 mem=8M");
+	assert_true(c.part.named);
+	assert_false(c.part.rw);
+	assert_memory_equal(c.part.guid, neap_type, 16);
 }
 
 static void roles_and_names(void **state)
@@ -89,8 +103,13 @@ static void roles_and_names(void **state)
 	(void)state;
 	c = good("initrd=debian");
 	assert_int_equal(c.role, VM_ROLE_INITRD);
-	assert_string_equal(c.initrd_of, "debian");
+	assert_string_equal(c.of, "debian");
 	assert_string_equal(c.name, "");
+	c = good("disk=debian -- root.img");
+	assert_int_equal(c.role, VM_ROLE_DISK);
+	assert_string_equal(c.of, "debian");
+	assert_string_equal(c.name, "");
+	assert_string_equal(c.cmdline, "root.img");
 	assert_string_equal(good("").name, "vm3");
 	assert_string_equal(good("  ").name, "vm3");
 	assert_string_equal(good("mem=8M").name, "vm3");
@@ -144,8 +163,22 @@ static const struct {
 	{"apic=yes", "apic=yes: give one of off,on"},
 	{"testdev=1", "testdev=1: give one of off,on"},
 	{"msr=off", "msr=off: give one of fault,ignore"},
-	{"initrd=a vm=b", "initrd=a: takes no other key"},
-	{"mem=8M initrd=a", "initrd=a: takes no other key"},
+	{"initrd=a vm=b", "initrd= takes no other key"},
+	{"mem=8M initrd=a", "initrd= takes no other key"},
+	{"disk=a vm=b", "disk= takes no other key"},
+	{"mem=8M disk=a", "disk= takes no other key"},
+	{"initrd=a disk=a", "disk= takes no other key"},
+	{"disk=a part=0a9d5c3e-7e51-4b6f-9a37-4e6561705357", "disk= takes no other key"},
+	{"disk=a/b", "disk=a/b: give a name of letters"},
+	{"disk=", "disk=: give a name of 1 to 31"},
+	{"part=", "part=: give a partition's own GUID"},
+	{"part=:rw", "part=:rw: give a partition's own GUID"},
+	{"part=rw", "part=rw: give a partition's own GUID"},
+	{"part=vda1", "part=vda1: give a partition's own GUID"},
+	{"part=0a9d5c3e-7e51-4b6f-9a37-4e6561705357:ro", ":ro: give a partition's own GUID"},
+	{"part=0a9d5c3e-7e51-4b6f-9a37-4e6561705357rw", "give a partition's own GUID"},
+	{"part=0a9d5c3e-7e51-4b6f-9a37-4e656170535:rw", "give a partition's own GUID"},
+	{"part=0a9d5c3e-7e51-4b6f-9a37-4e6561705357:rw:rw", "give a partition's own GUID"},
 };
 
 static void wrong_words_are_named(void **state)
@@ -193,7 +226,7 @@ static void name_is_known_after_a_refusal(void **state)
 
 static void random_lines_are_read_or_refused(void **state)
 {
-	static const char alphabet[] = "vminrdtagecpulofs=--  0123456789KMG,\"\xff";
+	static const char alphabet[] = "vminrdtagecpulofsk:=--  0123456789KMG,\"\xff";
 	struct rng rng = rng_seeded(7);
 	struct vm_config config;
 	unsigned int round;

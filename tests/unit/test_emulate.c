@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* sources: kernel/vmm/emulate.c kernel/vmm/guest_mem.c kernel/vmm/decode.c
- * kernel/vmm/decode_tables.c kernel/vmm/io.c kernel/lib/pt_walk.c kernel/lib/pt_format.c
+/* sources: kernel/vmm/emulate.c kernel/vmm/emulate_string.c kernel/vmm/guest_mem.c
+ * kernel/vmm/decode.c kernel/vmm/decode_tables.c kernel/vmm/io.c kernel/lib/pt_walk.c kernel/lib/pt_format.c
  * kernel/lib/format.c kernel/lib/string.c tests/unit/vmm_host.c */
-/* Moves that the hypervisor carries out: each form of move to and from a device, and what stands in
- * registers when something goes wrong in the middle. */
+/* What test_emulate_native.c cannot show: code of 16 and 32 bits, segments, what is not emulated, and what
+ * stands in registers when something goes wrong in the middle. */
 #include "emulate_fixture.h"
 
 /* Run one move at CODE that exits because of @acc at DEVICE + 0x10. */
@@ -125,14 +125,14 @@ static void not_emulated(unused void **state)
 		size_t nr;
 		const char *says;
 	} cases[] = {
-		{ACC_W, {0x01, 0x03}, 2, "01 03 "},                 /* add [ebx], eax */
-		{ACC_R, {0x03, 0x03}, 2, "03 03 "},                 /* add eax, [ebx] */
-		{ACC_W, {0x87, 0x03}, 2, "87 03 "},                 /* xchg */
+		{ACC_W, {0xd1, 0x23}, 2, "d1 23 "},                 /* shl dword [ebx], 1 */
+		{ACC_R, {0xf7, 0x23}, 2, "f7 23 "},                 /* mul dword [ebx] */
 		{ACC_W, {0xc7, 0x0b, 1, 2, 3, 4}, 6, "c7 0b "},     /* group 11, not a mov */
 		{ACC_R, {0x0f, 0x6f, 0x03}, 3, "0f 6f 03 "},        /* movq mm0 */
-		{ACC_W, {0xa5}, 1, "a5 "},                          /* movsd */
-		{ACC_W, {0x8b, 0x03}, 2, "8b 03 "},                 /* a load, but it wrote */
-		{ACC_R, {0x89, 0x03}, 2, "89 03 "},                 /* a store, but it read */
+		{ACC_R, {0x0f, 0x03, 0x03}, 3, "0f 03 03 "},        /* lsl, whose number is an add's */
+		{ACC_R, {0xff, 0x33}, 2, "ff 33 "},                 /* push */
+		{ACC_W, {0x63, 0x03}, 2, "63 03 "},                 /* arpl: movsxd in 64-bit code alone */
+		{ACC_W, {0xf0, 0xa5}, 2, "f0 a5 "},                 /* lock movsd */
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -150,6 +150,142 @@ static void not_emulated(unused void **state)
 		for (size_t at = 0; at < sizeof(device); at++)
 			assert_int_equal(device[at], 0xee);
 	}
+}
+
+/* Another vCPU has written code: what stands at rip cannot have made that access. The guest is entered
+ * again, and nothing has been done. */
+static void another_instruction(unused void **state)
+{
+	static const struct {
+		unsigned int acc;
+		u8 code[4];
+		size_t nr;
+	} cases[] = {
+		{ACC_W, {0x8b, 0x03}, 2},       /* a load, but it wrote */
+		{ACC_R, {0x89, 0x03}, 2},       /* a store, but it read */
+		{ACC_W, {0x39, 0x03}, 2},       /* cmp */
+		{ACC_W, {0x85, 0x03}, 2},       /* test */
+		{ACC_W, {0x8b, 0xc3}, 2},       /* no memory operand */
+		{ACC_R, {0xf0, 0x8b, 0x03}, 3}, /* LOCK: the processor will refuse them */
+		{ACC_W, {0xf0, 0x89, 0x03}, 3},
+		{ACC_R, {0xf0, 0x39, 0x03}, 3},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		memset(reg, 0, sizeof(v->regs));
+		memset(device, 0xee, sizeof(device));
+		reg[REG_RBX] = DEVICE + 0x10;
+		reg[REG_RDX] = PORT;
+		v->rflags = RFLAGS_FIXED;
+		move(32, cases[i].acc, cases[i].code, cases[i].nr);
+		if (v->rip != CODE || reg[REG_RAX] || v->rflags != RFLAGS_FIXED)
+			fail_msg("case %zu was done", i);
+		for (size_t at = 0; at < sizeof(device); at++)
+			assert_int_equal(device[at], 0xee);
+	}
+	assert_int_equal(host_record.nr_stopped, 0);
+
+	reg[REG_RBX] = DATA; /* memory: add [ebx], eax must be one access there, which is the processor's */
+	reg[REG_RAX] = 1;
+	move(32, ACC_W, B(0x01, 0x03));
+	assert_int_equal(v->rip, CODE);
+	assert_int_equal(*host_ram(DATA), 0);
+	reg[REG_RBX] = DATA + PAGE_SIZE - 1;
+	move(32, ACC_W, B(0x01, 0x03));
+	assert_int_equal(v->rip, CODE);
+	reg[REG_RBX] = DEVICE + 0x20; /* another of the device's: that is as good as the first */
+	move(32, ACC_W, B(0x88, 0x03));
+	assert_done(2);
+	assert_memory_equal(device + 0x10, "\xee\xee\xee\xee", 4);
+	assert_memory_equal(device + 0x20, "\1\xee", 2);
+
+	reg[REG_RBX] = DEVICE;
+	vmm_host_code(v, CODE, B(0x8b, 0xc3)); /* no memory operand, not even one at 0 */
+	v->exit = (struct vcpu_exit){.reason = EXIT_MMU, .mmu = {.gpa = gpa(DEVICE), .acc = ACC_R}};
+	emulate_mmio(v, gpa(DEVICE));
+	assert_int_equal(v->rip, CODE);
+	vmm_host_code(v, CODE, B(0x6e)); /* a port that nobody has allowed, but an exit before did */
+	v->exit = (struct vcpu_exit){.reason = EXIT_MMU, .io = {.bytes = 1}};
+	v->exit.mmu.gpa = gpa(DEVICE);
+	emulate_mmio(v, gpa(DEVICE));
+	assert_int_equal(v->rip, CODE);
+	assert_int_equal(host_record.nr_stopped + nr_sent, 0);
+}
+
+/* Arithmetic in 16- and 32-bit code, by the table that the oracle has verified in 64-bit code. */
+static void arithmetic_in_other_modes(unused void **state)
+{
+	memset(device, 0xff, sizeof(device));
+	reg[REG_RBX] = 0x10;
+	reg[REG_RAX] = 1;
+	move(16, ACC_W, B(0x01, 0x07)); /* add [bx], ax */
+	assert_done(2);
+	assert_memory_equal(device + 0xf, "\xff\0\0\xff", 4);
+	assert_int_equal(v->rflags & 0x8d5, 0x55); /* CF PF AF ZF */
+	move(16, ACC_R, B(0x66, 0x80, 0x3f, 0x00)); /* cmp byte [bx], 0 */
+	assert_done(4);
+	assert_int_equal(v->rflags & 0x8d5, 0x44);
+
+	reg[REG_RBX] = DEVICE + 0x10;
+	cpu->segment[SEG_DS].base = 0;
+	move(32, ACC_R, B(0xff, 0x0b)); /* dec dword [ebx]; read first is also right */
+	assert_done(2);
+	assert_memory_equal(device + 0x10, "\xff\xff\xfe\xff", 4);
+	reg[REG_RCX] = 0x1234;
+	move(32, ACC_W, B(0x86, 0x2b)); /* xchg [ebx], ch */
+	assert_int_equal(reg[REG_RCX], 0xff34);
+	assert_int_equal(device[0x10], 0x12);
+}
+
+/* Which base is added: DS, for EBP and ESP SS, the prefix before all; in 64-bit code FS and GS alone. */
+static void segments(unused void **state)
+{
+	static const struct {
+		unsigned int bits;
+		u8 code[4];
+		size_t nr;
+		u8 low; /* of the segment's base: DS 0x20 and so on */
+	} cases[] = {
+		{32, {0x8a, 0x03}, 2, 0x20}, {32, {0x8a, 0x45, 0}, 3, 0x40}, {32, {0x8a, 0x04, 0x24}, 3, 0x40},
+		{32, {0x3e, 0x8a, 0x45, 0}, 4, 0x20}, {32, {0x65, 0x8a, 0x03}, 3, 0x60},
+		{64, {0x8a, 0x03}, 2, 0}, {64, {0x65, 0x8a, 0x03}, 3, 0x60}, {64, {0x36, 0x8a, 0x03}, 3, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		u64 at = DEVICE + 4 + cases[i].low;
+
+		vmm_host_mode(v, cases[i].bits);
+		cpu->segment[SEG_DS].base = 0x20;
+		cpu->segment[SEG_SS].base = 0x40;
+		cpu->segment[SEG_GS].base = 0x60;
+		reg[REG_RBX] = reg[REG_RBP] = reg[REG_RSP] = DEVICE + 4;
+		vmm_host_code(v, CODE, cases[i].code, cases[i].nr);
+		v->exit = (struct vcpu_exit){.reason = EXIT_MMU, .mmu = {.gpa = gpa(at), .acc = ACC_R}};
+		emulate_mmio(v, gpa(at));
+		if (v->rip != CODE + cases[i].nr || vcpu_get_reg(v, REG_RAX, 1) != device[at - DEVICE])
+			fail_msg("case %zu", i);
+	}
+}
+
+/* Its code is being swapped in: no frame for it now, so the guest is entered again, and takes the fault
+ * itself; later it goes on. The same for an instruction's second page. */
+static void code_without_a_frame(unused void **state)
+{
+	reg[REG_RBX] = DEVICE + 0x10;
+	vmm_host_code(v, 2 * PAGE_SIZE - 1, B(0x01, 0x03)); /* add [ebx], eax */
+	v->exit = (struct vcpu_exit){.reason = EXIT_MMU, .mmu = {.gpa = gpa(DEVICE + 0x10), .acc = ACC_W}};
+	for (u32 page = 1; page <= 2; page++) {
+		vmm_host_no_frame(page, -ENOMEM);
+		reg[REG_RAX] = 1;
+		emulate_mmio(v, v->exit.mmu.gpa);
+		assert_int_equal(v->rip, 2 * PAGE_SIZE - 1);
+		assert_int_equal(device[0x10], 0x90);
+		vmm_host_no_frame(page, 0);
+	}
+	assert_int_equal(host_record.nr_stopped + host_record.nr_out_of_memory, 0);
+	emulate_mmio(v, v->exit.mmu.gpa);
+	assert_int_equal(v->rip, 2 * PAGE_SIZE + 1);
+	assert_int_equal(device[0x10], 0x91);
 }
 
 /* The code is not there any more: the guest is entered again. */
@@ -235,18 +371,94 @@ static void no_frame_for_the_other_half(unused void **state)
 	assert_int_equal(reg[REG_RAX], 7);
 }
 
+/* Half in a device, half in memory for which there is no frame: the device must not be written, or it would
+ * be twice. */
+static void device_is_written_last(unused void **state)
+{
+	vmm_host_paging(v);
+	vmm_host_map(4, DEVICE | 7);
+	vmm_host_map(5, 0x6007);
+	io_add_mmio(&host_vm->io, DEVICE + 0xf00, sizeof(device), &device_ops, NULL);
+	reg[REG_RBX] = 0x4ffe;
+	reg[REG_RAX] = 0x11223344;
+	vmm_host_code(v, CODE, B(0x89, 0x03));
+	v->exit = (struct vcpu_exit){.reason = EXIT_MMU, .mmu = {.gpa = gpa(DEVICE + 0xffe), .acc = ACC_W}};
+	vmm_host_no_frame(6, -ENOMEM);
+	emulate_mmio(v, v->exit.mmu.gpa);
+	assert_int_equal(v->rip, CODE);
+	assert_memory_equal(device + 0xfe, "\x7e\x7f", 2);
+	assert_int_equal(host_record.nr_out_of_memory, 1);
+	vmm_host_no_frame(6, 0);
+	emulate_mmio(v, v->exit.mmu.gpa);
+	assert_done(2);
+	assert_memory_equal(device + 0xfe, "\x44\x33", 2);
+	assert_memory_equal(host_ram(0x6000), "\x22\x11", 2);
+}
+
+/* A read-only page behind: arithmetic is a write, whatever the processor tried first. Flags stay. */
+static void arithmetic_into_a_fault(unused void **state)
+{
+	vmm_host_paging(v);
+	vmm_host_map(4, DEVICE | 7);
+	vmm_host_map(5, 0x5005);
+	reg[REG_RBX] = 0x4ffe;
+	vmm_host_code(v, CODE, B(0x83, 0x03, 0x01)); /* add dword [ebx], 1 */
+	v->exit = (struct vcpu_exit){.reason = EXIT_MMU, .mmu = {.gpa = gpa(DEVICE + 0xffe), .acc = ACC_R}};
+	emulate_mmio(v, v->exit.mmu.gpa);
+	assert_int_equal(v->rip, CODE);
+	assert_int_equal(cpu->error, PFEC_P | PFEC_W);
+	assert_int_equal(cpu->sregs.cr2, 0x5000);
+	assert_int_equal(v->rflags, RFLAGS_FIXED);
+	assert_int_equal(host_vm->nr_stray, 0);
+}
+
+/* The frame of the half in memory goes between reading and writing: flags and registers are as before. */
+static u64 read_and_lose_frame(unused struct vcpu *who, unused void *dev, unused u64 offset,
+			       unused unsigned int bytes)
+{
+	vmm_host_no_frame(5, -ENOMEM);
+	return ~0ull;
+}
+
+static void frame_goes_before_the_write(unused void **state)
+{
+	static const struct io_ops thief = {.name = "thief", .read = read_and_lose_frame,
+					    .write = device_write};
+
+	io_add_mmio(&host_vm->io, DEVICE + 0xf00, sizeof(device), &thief, NULL);
+	vmm_host_paging(v);
+	vmm_host_map(4, DEVICE | 7);
+	reg[REG_RBX] = 0x4ffe;
+	reg[REG_RAX] = 1;
+	vmm_host_code(v, CODE, B(0x0f, 0xc1, 0x03)); /* xadd [ebx], eax */
+	v->exit = (struct vcpu_exit){.reason = EXIT_MMU, .mmu = {.gpa = gpa(DEVICE + 0xffe), .acc = ACC_W}};
+	emulate_mmio(v, v->exit.mmu.gpa);
+	assert_int_equal(v->rip, CODE);
+	assert_int_equal(v->rflags, RFLAGS_FIXED);
+	assert_int_equal(reg[REG_RAX], 1);
+	assert_memory_equal(device + 0xfe, "\x7e\x7f", 2);
+	assert_int_equal(host_record.nr_out_of_memory, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		emulate_test(loads),
 		emulate_test(stores),
 		emulate_test(not_emulated),
+		emulate_test(another_instruction),
+		emulate_test(arithmetic_in_other_modes),
+		emulate_test(segments),
+		emulate_test(code_without_a_frame),
 		emulate_test(code_has_gone),
 		emulate_test(stack_in_a_device),
 		emulate_test(single_step),
 		emulate_test(over_the_end_of_memory),
 		emulate_test(over_into_a_fault),
 		emulate_test(no_frame_for_the_other_half),
+		emulate_test(device_is_written_last),
+		emulate_test(arithmetic_into_a_fault),
+		emulate_test(frame_goes_before_the_write),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,6 +42,8 @@ static void entry(u32 index, const u8 *type, u64 first, u64 last)
 	memcpy(head + at, type, 16);
 	put(at + 32, first, 8);
 	put(at + 40, last, 8);
+	for (u32 i = 0; i < 16; i++)
+		head[at + 16 + i] = (u8)(16 * index + i);
 	put(at + 56, 'a', 2);
 	put(at + 58, 0x20ac, 2);
 }
@@ -84,9 +86,12 @@ static void partitions_are_found(void **state)
 	assert_int_equal(p.start, 2048);
 	assert_int_equal(p.end, 4096);
 	assert_string_equal(p.name, "a?");
+	for (u32 i = 0; i < 16; i++)
+		assert_int_equal(p.guid[i], i);
 	assert_false(gpt_partition(&gpt, 1, &p));
 	assert_true(gpt_partition(&gpt, 2, &p));
 	assert_true(p.neap);
+	assert_int_equal(p.guid[15], 0x2f);
 	assert_int_equal(p.end, NR_SECTORS - 33);
 	assert_false(gpt_partition(&gpt, 128, &p));
 	assert_false(gpt_partition(&gpt, ~0u, &p));
@@ -154,6 +159,54 @@ static void bad_partitions(void **state)
 	assert_int_equal(open_now(), -EINVAL);
 }
 
+static int parse(const char *text, u8 guid[16])
+{
+	memset(guid, 0xaa, 16);
+	return guid_parse(text, strlen(text), guid);
+}
+
+static void guids_are_read(void **state)
+{
+	static const u8 nibbles[16] = {0x67, 0x45, 0x23, 0x01, 0xab, 0x89, 0xef, 0xcd,
+				       0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef};
+	u8 guid[16];
+
+	(void)state;
+	assert_int_equal(parse(GPT_NEAP_TYPE, guid), 0);
+	assert_memory_equal(guid, neap_type, 16);
+	assert_int_equal(parse("0FC63DAF-8483-4772-8e79-3D69D8477DE4", guid), 0);
+	assert_memory_equal(guid, linux_type, 16);
+	assert_int_equal(parse("01234567-89ab-CDEF-0123-456789abcdef", guid), 0);
+	assert_memory_equal(guid, nibbles, 16);
+}
+
+/* Each character by each other: what is read is 0-9, a-f, A-F, and dashes in their places. */
+static void all_else_is_no_guid(void **state)
+{
+	static const char good[] = "01234567-89ab-CDEF-0123-456789abcdef";
+	u8 guid[16];
+
+	(void)state;
+	for (u32 at = 0; at < 36; at++) {
+		for (u32 c = 1; c < 256; c++) {
+			char *text = strdup(good);
+			text[at] = (char)c;
+			bool want = good[at] == '-' ? c == '-' :
+				    strchr("0123456789abcdefABCDEF", (int)c) != NULL;
+			if ((parse(text, guid) == 0) != want)
+				fail_msg("%s", text);
+			free(text);
+		}
+		char *cut = malloc(at + 1); /* no NUL: nothing behind is looked at */
+		memcpy(cut, good, at + 1);
+		assert_int_equal(guid_parse(cut, at + 1, guid), at == 35 ? 0 : -EINVAL);
+		free(cut);
+	}
+	assert_int_equal(parse("", guid), -EINVAL);
+	assert_int_equal(parse("01234567-89ab-CDEF-0123-456789abcdef0", guid), -EINVAL);
+	assert_int_equal(parse("0123456789abCDEF0123456789abcdef", guid), -EINVAL);
+}
+
 static void random_bytes(void **state)
 {
 	struct rng rng = rng_seeded(5);
@@ -181,6 +234,8 @@ int main(void)
 		cmocka_unit_test_setup(crcs_are_compared, setup),
 		cmocka_unit_test_setup(wild_fields, setup),
 		cmocka_unit_test_setup(bad_partitions, setup),
+		cmocka_unit_test_setup(guids_are_read, setup),
+		cmocka_unit_test_setup(all_else_is_no_guid, setup),
 		cmocka_unit_test_setup(random_bytes, setup),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -112,6 +112,7 @@ static int setup_ready(void **state)
 	setup(state);
 	initialize(MASTER, BASE, 1);
 	initialize(SLAVE, BASE + 8, 1);
+	out(ELCR + 1, 0); /* most tests are of edges */
 	return 0;
 }
 
@@ -121,6 +122,7 @@ static void after_reset(unused void **state)
 {
 	assert_int_equal(in(MASTER + 1), 0xfb);
 	assert_int_equal(in(SLAVE + 1), 0xff);
+	assert_int_equal(in(ELCR) | in(ELCR + 1) << 8, 0x0c00); /* PCI's lines */
 	assert_int_equal(irr(MASTER) | irr(SLAVE) | isr(MASTER) | isr(SLAVE), 0);
 	for (u32 line = 0; line < 16; line++)
 		if (line != IRQ_CASCADE)
@@ -264,7 +266,7 @@ static void icw_lengths(unused void **state)
 static void edges_before_icw1(unused void **state)
 {
 	high(4);
-	high(10);
+	high(12);
 	initialize(MASTER, BASE, 1);
 	initialize(SLAVE, BASE + 8, 1);
 	expect_none();
@@ -1004,6 +1006,7 @@ static void sheet_reset(void)
 			sheet[chip].rank[i] = i;
 			sheet[chip].mask[i] = chip == 1 || i != 2;
 		}
+	sheet[1].is_level[2] = sheet[1].is_level[3] = true;
 	sheet[0].vector = 0x08;
 	sheet[1].vector = 0x70;
 }

@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* sources: kernel/vmm/emulate.c kernel/vmm/guest_mem.c kernel/vmm/decode.c
+/* sources: kernel/vmm/emulate.c kernel/vmm/emulate_string.c kernel/vmm/guest_mem.c kernel/vmm/decode.c
  * kernel/vmm/decode_tables.c kernel/vmm/io.c kernel/lib/pt_walk.c kernel/lib/pt_format.c
  * kernel/lib/format.c kernel/lib/string.c tests/unit/vmm_host.c */
 /* INS and OUTS that the hypervisor carries out, with their repetitions, and what stands in
  * registers and memory when something goes wrong in the middle. */
 #include "emulate_fixture.h"
 
-/* Run string I/O at CODE: port PORT, @count elements, at @at. */
+/* Run string I/O at CODE: port PORT, @count elements, at @at. The exit tells width and direction, as by the
+ * opcode, which is the last byte. */
 static void string(const u8 *code, size_t nr, u64 at, u64 count)
 {
+	bool op16 = memchr(code, 0x66, nr), wide = code[nr - 1] & 1;
+
 	vmm_host_code(v, CODE, code, nr);
 	reg[REG_RDX] = 0xffff0000 | PORT;
 	reg[REG_RCX] = count;
 	reg[REG_RSI] = reg[REG_RDI] = at;
 	v->exit = (struct vcpu_exit){.reason = EXIT_IO, .io = {.port = PORT, .string = true}};
+	v->exit.io.in = code[nr - 1] < 0x6e;
+	v->exit.io.bytes = !wide ? 1 : op16 ? 2 : 4;
 	emulate_string_io(v);
 }
 
@@ -239,17 +244,31 @@ static void no_frame(unused void **state)
 	assert_int_equal(reg[REG_RCX], 8);
 }
 
-static void outside_of_memory(unused void **state)
+/* From a device's memory, and to it. */
+static void beside_memory(unused void **state)
 {
-	string(B(0xf3, 0x6e), BEHIND - 2, 10);
-	assert_int_equal(nr_sent, 2);
+	string(B(0xf3, 0x6e), DEVICE + 8, 4);
+	assert_done(2);
+	assert_memory_equal(sent, "\x88\x89\x8a\x8b", 4);
+	string(B(0xf3, 0x6d), DEVICE + 0x20, 2);
+	assert_memory_equal(device + 0x20, "\1\2\3\4\5\6\7\x8", 8);
+	string(B(0x6e), BEHIND, 0); /* nothing is there */
+	assert_int_equal(sent[4], 0xff);
+	assert_done(1);
+}
+
+static void tables_outside_of_memory(unused void **state)
+{
+	vmm_host_paging(v);
+	cpu->sregs.cr3 = 0x7ffff000;
+	string(B(0x6e), DATA, 10); /* its own bytes cannot be read either: entered again */
+	assert_int_equal(host_record.nr_stopped, 0);
+	cpu->sregs.cr3 = BEHIND - 2 * PAGE_SIZE;
+	memcpy(host_ram(BEHIND - 2 * PAGE_SIZE + 4), &(u32){0x7ffff007}, 4);
+	string(B(0xf3, 0x6e), 0x400000, 10);
 	assert_int_equal(host_record.nr_stopped, 1);
 	assert_string_equal(host_record.reason, "bad-string-io");
-	vmm_host_paging(v);
-	cpu->sregs.cr3 = 0x7ffff000; /* nor are the page tables in memory */
-	v->fetch.hva = 0;
-	string(B(0x6e), DATA, 10);
-	assert_int_equal(nr_sent, 2);
+	assert_int_equal(reg[REG_RSI], 0x400000);
 }
 
 /* Another instruction stands there now: nothing is done, the guest is entered again. */
@@ -259,6 +278,14 @@ static void other_code(unused void **state)
 	assert_int_equal(v->rip, CODE);
 	string(B(0x0f, 0x6e, 0xc0), DATA, 10); /* movd: 6E of another map */
 	assert_int_equal(v->rip, CODE);
+	/* String I/O, but not that for which the processor allowed the ports. */
+	string(B(0x90, 0xf3, 0x6f), DATA, 10);
+	static const u8 others[][3] = {{0xf3, 0x6e}, {0xf3, 0x6d}, {0x66, 0xf3, 0x6f}};
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		vmm_host_code(v, CODE, others[i], 3);
+		emulate_string_io(v);
+		assert_int_equal(v->rip, CODE);
+	}
 	assert_int_equal(nr_sent + nr_received, 0);
 	assert_int_equal(reg[REG_RCX], 10);
 	assert_int_equal(host_record.nr_stopped + cpu->nr_exceptions, 0);
@@ -279,7 +306,8 @@ int main(void)
 		emulate_test(element_over_a_page),
 		emulate_test(user_mode),
 		emulate_test(no_frame),
-		emulate_test(outside_of_memory),
+		emulate_test(beside_memory),
+		emulate_test(tables_outside_of_memory),
 		emulate_test(other_code),
 	};
 

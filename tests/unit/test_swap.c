@@ -11,6 +11,7 @@
 #include "swap_fixture.h"
 
 #include "lib/atomic.h"
+#include "mm/uaccess.h"
 
 static void contents_come_back(void **state)
 {
@@ -202,6 +203,80 @@ static void a_zap_before_it_is_mapped(void **state)
 	assert_int_equal(load(0), 0);
 	assert_int_equal(stats().used, 0); /* the fault had the page lock, and looked once more */
 	audit_clean();
+}
+
+/* ---- pages that are to be written whole ---------------------------------------------------------- */
+
+static void write_whole(u32 i, u8 value)
+{
+	u8 page[PAGE_SIZE];
+
+	memset(page, value, sizeof(page));
+	assert_int_equal(hva_write(hva(at(i)), page, sizeof(page)), 0);
+}
+
+static void a_forgotten_page_is_not_fetched(void **state)
+{
+	(void)state;
+	for (u32 i = 0; i < 16; i += 2) { /* with gaps: no readahead */
+		store(i, i + 1);
+		evict_all(i, i + 1);
+	}
+	u64 reads = stats().reads, in = mm->swapins, usage = mm->counter.usage;
+	mm_forget_swapped(mm, hva(at(4) + 123));
+	assert_true(pte_none(pte_at(at(4))));
+	assert_int_equal(mm->nr_swapped, 7);
+	assert_int_equal(stats().used, 7);
+	write_whole(4, 0xa5);
+	assert_int_equal(stats().reads, reads);
+	assert_int_equal(mm->swapins, in);
+	assert_int_equal(mm->counter.usage, usage + 1);
+	assert_int_equal(load(4), 0xa5a5a5a5a5a5a5a5);
+	audit_clean();
+	write_whole(8, 0x5a); /* and so it would have been without */
+	assert_int_equal(stats().reads, reads + 1);
+	assert_int_equal(mm->swapins, in + 1);
+	for (u32 i = 0; i < 16; i += 2)
+		if (i != 4 && i != 8)
+			assert_int_equal(load(i), i + 1);
+}
+
+/* What is not swapped is left alone: no bracket, no flush, the same frame. */
+static void a_page_that_is_there_is_not_forgotten(void **state)
+{
+	(void)state;
+	secondary_init(&sec, mm, base);
+	store(0, 7);
+	assert_int_equal(secondary_fault(&sec, at(0), ACC_W), 0);
+	assert_int_equal(load(1), 0);
+	struct page *p = page_of(0);
+	unsigned int starts = sec.starts;
+	for (u32 i = 0; i < 3; i++) /* a frame, the zero page, nothing */
+		mm_forget_swapped(mm, hva(at(i)));
+	mm_forget_swapped(mm, hva(at(0) + GIB(1))); /* no table */
+	mm_forget_swapped(mm, hva(MM_HVA_END));
+	mm_forget_swapped(mm, hva(~0ul));
+	assert_int_equal(sec.starts, starts);
+	assert_ptr_equal(page_of(0), p);
+	assert_int_equal(load(0), 7);
+	assert_true(pte_is_zero(pte_at(at(1))));
+	secondary_check(&sec);
+	mm_host_check_tlbs(mm);
+}
+
+static void a_page_in_flight_is_forgotten(void **state)
+{
+	(void)state;
+	store(0, 5);
+	evict(0);
+	mm_forget_swapped(mm, hva(at(0)));
+	write_whole(0, 0xc3);
+	finish();
+	audit_clean();
+	assert_int_equal(stats().used, 0);
+	assert_int_equal(load(0), 0xc3c3c3c3c3c3c3c3);
+	evict_all(0, 1);
+	assert_int_equal(load(0), 0xc3c3c3c3c3c3c3c3);
 }
 
 /* ---- readahead ---------------------------------------------------------------------------------- */
@@ -449,6 +524,9 @@ int main(void)
 		swap_test(swapped_and_cached_pages_are_zapped),
 		swap_test(a_zap_while_it_is_read),
 		swap_test(a_zap_before_it_is_mapped),
+		swap_test(a_forgotten_page_is_not_fetched),
+		swap_test(a_page_that_is_there_is_not_forgotten),
+		swap_test(a_page_in_flight_is_forgotten),
 		swap_test(runs_are_read_ahead),
 		swap_test(runs_are_mapped_along),
 		swap_test(only_waiting_pages_are_mapped_along),

@@ -1,11 +1,42 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* sources: kernel/vmm/io.c kernel/vmm/devices/vga_text.c tests/unit/vmm_host.c */
-/* VGA registers read back what was written, and nothing floats. */
+/* VGA registers read back what was written, and nothing floats; the operator sees the text. */
 #include "vmm_host.h"
 
+#include "mm/mm.h"
+#include "mm/page.h"
 #include "vmm/devices/vga_text.h"
 
 static struct vga_text vga;
+
+/* The text memory: eight pages, of which gup may refuse one. */
+#define TEXT_PAGES 8
+static u8 text[TEXT_PAGES * PAGE_SIZE] aligned(PAGE_SIZE);
+static struct page pages[TEXT_PAGES];
+static int nr_held;
+static u64 refused_page;
+
+struct page *page_array = pages;
+u64 host_direct_map;
+
+int mm_gup(unused struct mm *mm, hva_t at, unsigned int acc, struct mm_page *out)
+{
+	u64 page = (at.v - (u64)text) / PAGE_SIZE;
+
+	assert_int_equal(acc, ACC_R);
+	assert_true(page < TEXT_PAGES);
+	if (page == refused_page)
+		return -ENOMEM;
+	nr_held++;
+	out->page = &pages[page];
+	return 0;
+}
+
+void page_put(struct page *p)
+{
+	assert_true(p >= pages && p < pages + TEXT_PAGES);
+	nr_held--;
+}
 
 static void out(u16 port, u8 value)
 {
@@ -21,6 +52,9 @@ static int setup(void **state)
 {
 	vmm_host_setup(state);
 	vga_text_attach(&vga, host_vm);
+	host_direct_map = (u64)text;
+	refused_page = TEXT_PAGES;
+	memset(text, 0, sizeof(text));
 	return 0;
 }
 
@@ -151,6 +185,53 @@ static void garbage(unused void **state)
 	assert_int_equal(in(0x3d5), 0x12);
 }
 
+static void show(u32 cell, const char *what)
+{
+	for (; *what; what++, cell++) {
+		text[2 * cell % sizeof(text)] = (u8)*what;
+		text[2 * cell % sizeof(text) + 1] = 'X'; /* a colour, which is no character */
+	}
+}
+
+static void expect_row(u32 row, const char *want)
+{
+	char got[VGA_COLUMNS + 1];
+
+	assert_int_equal(vga_text_row(&vga, row, got), 0);
+	assert_string_equal(got, want);
+	assert_int_equal(nr_held, 0);
+}
+
+static void screen(unused void **state)
+{
+	char got[VGA_COLUMNS + 1], full[VGA_COLUMNS + 1];
+
+	expect_row(0, ""); /* this VM has no memory there */
+	host_vm->slots.slot[1] = (struct memslot){.gfn = 0xb8, .nr_pages = TEXT_PAGES, .hva = (u64)text};
+	host_vm->slots.nr = 2;
+	memset(full, '#', VGA_COLUMNS);
+	full[VGA_COLUMNS] = '\0';
+	show(0, "first");
+	show(VGA_COLUMNS, full);
+	show(24 * VGA_COLUMNS + 3, "last \xb3\xcd\xc9\x01\xff ~  ");
+	expect_row(0, "first");
+	expect_row(1, full);
+	expect_row(2, "");
+	expect_row(24, "   last |-+.  ~");
+	/* The guest scrolls by moving the start; the text goes round at the end of its memory. */
+	out(0x3d4, 0xc);
+	out(0x3d5, (sizeof(text) / 2 - VGA_COLUMNS - 8) >> 8);
+	out(0x3d4, 0xd);
+	out(0x3d5, (sizeof(text) / 2 - VGA_COLUMNS - 8) & 0xff);
+	expect_row(1, "        first");
+	out(0x3d5, 0);
+	out(0x3d4, 0xc);
+	out(0x3d5, 0);
+	refused_page = 0;
+	assert_int_equal(vga_text_row(&vga, 0, got), -ENOMEM);
+	assert_int_equal(nr_held, 0);
+}
+
 #define vga_test(fn) cmocka_unit_test_setup_teardown(fn, setup, vmm_host_teardown)
 
 int main(void)
@@ -163,6 +244,7 @@ int main(void)
 		vga_test(colours),
 		vga_test(retrace),
 		vga_test(what_is_not_ours_floats),
+		vga_test(screen),
 		vga_test(garbage),
 	};
 

@@ -5,6 +5,7 @@
 
 #include "cpu/clock.h"
 #include "cpu/features.h"
+#include "mm/mm.h"
 #include "mm/objcache.h"
 #include "mm/uaccess.h"
 #include "sched/timer.h"
@@ -180,6 +181,12 @@ int hva_read(void *to, hva_t from, size_t bytes)
 		return -EFAULT;
 	memcpy(to, (void *)from.v, bytes);
 	return 0;
+}
+
+void mm_forget_swapped(unused struct mm *mm, hva_t at)
+{
+	host_record.nr_forgotten++;
+	host_record.forgotten = at.v - (u64)ram;
 }
 
 int hva_write(hva_t to, const void *from, size_t bytes)

@@ -60,4 +60,6 @@ extern struct host_record {
 	char reason[32]; /* of the last of the first three */
 	char text[256];  /* of vm_stop_guest */
 	u32 requested;   /* bits of all vcpu_request */
+	unsigned int nr_forgotten; /* mm_forget_swapped */
+	u64 forgotten;   /* gpa of the last of them */
 } host_record;

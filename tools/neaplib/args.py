@@ -38,7 +38,8 @@ commands:
 GUESTS = """\
 A guest is a Linux bzImage (`tools/neap debian` makes one), a multiboot kernel, as
 `qemu-system-x86_64 -kernel` would run it, or a 64-bit ELF without such a header. Keys after its
-name, with commas, tell Neap about it: mem=64M cpus=1 mmu=tdp limit=16M reset=ok|stop vm=NAME ...;
+name, with commas, tell Neap about it: mem=64M cpus=1 mmu=tdp limit=16M reset=ok|stop vm=NAME
+part=GUID ...;
 it refuses a guest whose keys it does not know. The same file may be named several times. Sizes are
 bytes, or take K, M or G.
 """
@@ -64,9 +65,10 @@ example:
 """
 
 MKSWAP_EXAMPLES = """
-Neap writes to nothing but what carries this mark: a file that an emulator shows as a disk, a disk
-without a partition table, or a GPT partition of type 0a9d5c3e-7e51-4b6f-9a37-4e6561705357. What is
-mounted or otherwise in use is refused, and so is all that carries somebody else's mark.
+Neap swaps to nothing but what carries this mark: a file that an emulator shows as a disk, a disk
+without a partition table, or a GPT partition of type 0a9d5c3e-7e51-4b6f-9a37-4e6561705357. Beside
+that it writes only to a partition that a guest was given with part=GUID:rw. What is mounted or
+otherwise in use is refused, and so is all that carries somebody else's mark.
 
 examples:
   tools/neap mkswap swap.img --size 512M      make a file; `run --swap swap.img` uses it
@@ -106,7 +108,7 @@ class AddGuest(argparse.Action):
 
 
 class AddToGuest(argparse.Action):
-    """--initrd and --append belong to the --guest before them."""
+    """--initrd, --guest-disk and --append belong to the --guest before them."""
 
     def __call__(self, parser, namespace, value, option=None):
         if not namespace.guests:
@@ -114,8 +116,8 @@ class AddToGuest(argparse.Action):
         guest = namespace.guests[-1]
         if getattr(guest, self.dest) is not None:
             raise NeapError(f"{option} {value}: given twice for {guest.file}")
-        setattr(guest, self.dest, guest_file(value, option) if self.dest == "initrd"
-                else check_text(value, option))
+        setattr(guest, self.dest, check_text(value, option) if self.dest == "append"
+                else guest_file(value, option))
 
 
 def positive(text):
@@ -137,6 +139,9 @@ def add_machine_options(parser):
                        metavar="FILE[,key=value]...", help="boot this guest; may be repeated")
     group.add_argument("--initrd", action=AddToGuest, default=argparse.SUPPRESS, metavar="FILE",
                        help="the initrd of the guest before")
+    group.add_argument("--guest-disk", dest="disk_image", action=AddToGuest,
+                       default=argparse.SUPPRESS, metavar="FILE",
+                       help="a copy of FILE is the disk of the guest before, for this run")
     group.add_argument("--append", action=AddToGuest, default=argparse.SUPPRESS, metavar="TEXT",
                        help="the command line of the guest before")
     group = parser.add_argument_group("Neap")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A Linux guest made of Debian's packages: an unmodified kernel, and an initramfs with a workload.
 
-    linux-image-*-cloud-amd64  -> DIR/vmlinuz
+    linux-image-*-cloud-amd64  -> DIR/vmlinuz; /lib/modules, of what a disk needs
     busybox-static             -> /bin/busybox  \\
     tests/guest_linux/work.c   -> /bin/work      |
     tests/guest_linux/clock.c  -> /bin/clock     | DIR/initrd.gz
@@ -21,6 +21,7 @@ import fnmatch
 import gzip
 import hashlib
 import io
+import lzma
 import os
 import re
 import shlex
@@ -39,6 +40,9 @@ SOURCES = ROOT / "tests" / "guest_linux"
 META_PACKAGE = "linux-image-cloud-amd64"
 KERNEL_NAME = re.compile(r"linux-image-([0-9]+\.[0-9]+\.[0-9]\S*?)-cloud-amd64(-unsigned)?")
 PROGRAMS = ("work", "clock")
+# What the kernel needs for a disk, in this order; it may have some of it built in.
+MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",
+           "virtio_blk")
 CC = ["cc", "-std=gnu11", "-static", "-O2", "-s", "-Wall"]
 
 
@@ -80,7 +84,8 @@ def compress(data):
 
 def initramfs(init, files):
     """@files: {path: contents}, all of them programs or libraries."""
-    folders = {"dev", "proc", "sys", "tmp", *(path.rpartition("/")[0] for path in files)}
+    folders = {"dev", "proc", "root", "sys", "tmp",
+               *(str(folder) for path in files for folder in Path(path).parents[:-1])}
     return make_cpio([Entry(name, stat.S_IFDIR | 0o755) for name in sorted(folders)] + [
         Entry("dev/console", stat.S_IFCHR | 0o600, rdev=os.makedev(5, 1)),
         Entry("dev/null", stat.S_IFCHR | 0o666, rdev=os.makedev(1, 3)),
@@ -237,6 +242,17 @@ def compiled(name, scratch):
     return output.read_bytes()
 
 
+def kernel_modules(linux):
+    """{path in the guest: contents} of the kernel's MODULES, numbered in their order."""
+    files = {}
+    for number, name in enumerate(MODULES):
+        for path in sorted(linux.glob(f"lib/modules/*/kernel/drivers/**/{name}.ko*")):
+            data = path.read_bytes()
+            files[f"lib/modules/{number}-{name}.ko"] = (
+                lzma.decompress(data) if path.suffix == ".xz" else data)
+    return files
+
+
 def libraries_of(program, folders):
     """{name: file} of the shared libraries that @program needs, itself and through others; they and
     the dynamic linker are looked for in the unpacked packages @folders."""
@@ -315,7 +331,7 @@ def make_guest(directory, packages, added, share):
         linux, busybox = packages[:2]
         shutil.copyfile(only_file(folders[linux.name], "boot/vmlinuz-*", linux),
                         scratch / "vmlinuz")
-        files = added_files(added, folders)
+        files = {**kernel_modules(folders[linux.name]), **added_files(added, folders)}
         files["bin/busybox"] = only_file(folders[busybox.name], "bin/busybox", busybox).read_bytes()
         files.update({f"bin/{name}": compiled(name, scratch) for name in PROGRAMS})
         init = (SOURCES / "init.in").read_bytes().replace(b"@SHARE@", b"%d" % share)

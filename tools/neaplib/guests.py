@@ -16,6 +16,7 @@ from neaplib.errors import NeapError
 
 # What these mean depends on the other modules of the ISO, so only this file writes them.
 RESERVED_KEYS = {"initrd": "use --initrd FILE after the guest",
+                 "disk": "use --guest-disk FILE after the guest",
                  "image": "name the same file again, it goes into the ISO once"}
 
 
@@ -28,6 +29,7 @@ class Guest:
     name: str = ""  # set by name_guests() unless vm= gave it
     keys: Dict[str, str] = field(default_factory=dict)
     initrd: Optional[Path] = None
+    disk_image: Optional[Path] = None
     append: Optional[str] = None
 
 
@@ -120,4 +122,6 @@ def modules_of(guests) -> List[Module]:
         if guest.initrd:
             line = f"initrd={guest.name} -- {guest.initrd.name}"  # what the guest sees of its name
             modules.append(Module(f"boot/initrd{number}", guest.initrd, line))
+        if guest.disk_image:
+            modules.append(Module(f"boot/disk{number}", guest.disk_image, f"disk={guest.name}"))
     return modules

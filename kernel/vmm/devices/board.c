@@ -10,6 +10,7 @@
 #include "vmm/devices/ioapic.h"
 #include "vmm/devices/irq.h"
 #include "vmm/devices/lapic.h"
+#include "vmm/devices/pci_bus.h"
 #include "vmm/devices/pic.h"
 #include "vmm/devices/pit.h"
 #include "vmm/devices/pm.h"
@@ -17,6 +18,7 @@
 #include "vmm/devices/simple.h"
 #include "vmm/devices/uart.h"
 #include "vmm/devices/vga_text.h"
+#include "vmm/devices/virtio_disk.h"
 #include "vmm/vm.h"
 
 struct board {
@@ -28,10 +30,12 @@ struct board {
 	struct rtc rtc;
 	struct vga_text vga;
 	struct fw_cfg fw_cfg;
+	struct pci_bus pci;
+	struct virtio_disk *disk; /* NULL: none */
 	struct test_latch latch;
 };
 
-static struct objcache board_cache;
+static struct objcache board_cache, disk_cache;
 static u64 wall_at_boot; /* [o] seconds since 1970 when clock_ns() was 0 */
 
 int board_create(struct vm *vm)
@@ -40,6 +44,7 @@ int board_create(struct vm *vm)
 
 	if (!ready) {
 		objcache_init(&board_cache, "board", sizeof(struct board));
+		objcache_init(&disk_cache, "virtio_disk", sizeof(struct virtio_disk));
 		wall_at_boot = cmos_wall_seconds() - clock_ns() / 1000000000;
 	}
 	ready = true;
@@ -54,13 +59,23 @@ int board_create(struct vm *vm)
 	rtc_attach(&b->rtc, vm, wall_at_boot);
 	vga_text_attach(&b->vga, vm);
 	fw_cfg_attach(&b->fw_cfg, vm);
+	pci_bus_attach(&b->pci, vm);
 	simple_ports_attach(vm);
-	if (vm->config.testdev)
-		test_device_attach(&b->latch, vm);
 	if (vm->config.apic) {
 		lapic_attach(vm);
 		ioapic_attach(&b->ioapic, vm);
 	}
+	return vm->config.testdev ? test_device_attach(&b->latch, vm) : 0;
+}
+
+int board_add_disk(struct vm *vm, const struct guest_disk *disk)
+{
+	struct board *b = vm->board;
+
+	b->disk = objcache_alloc(&disk_cache);
+	if (!b->disk)
+		return trace(-ENOMEM);
+	virtio_disk_attach(b->disk, &b->pci, disk);
 	return 0;
 }
 
@@ -92,6 +107,12 @@ bool board_type(struct vm *vm, const u8 *bytes, u32 nr)
 	return true;
 }
 
+void board_serve(struct vcpu *v)
+{
+	if (v->vm->board->disk)
+		virtio_dev_serve(&v->vm->board->disk->dev, v);
+}
+
 void board_level_ended(struct vm *vm, u8 vector)
 {
 	ioapic_eoi(&vm->board->ioapic, vector);
@@ -100,6 +121,11 @@ void board_level_ended(struct vm *vm, u8 vector)
 struct ioapic *board_ioapic(struct vm *vm)
 {
 	return vm->config.apic ? &vm->board->ioapic : NULL;
+}
+
+struct vga_text *board_screen(struct vm *vm)
+{
+	return &vm->board->vga;
 }
 
 struct pic *board_pic(struct vm *vm)
@@ -128,6 +154,12 @@ void board_quiesce(struct vm *vm)
 
 void board_destroy(struct vm *vm)
 {
+	struct virtio_disk *disk = vm->board->disk;
+
+	if (disk) {
+		guest_disk_close(&disk->disk);
+		objcache_free(&disk_cache, disk);
+	}
 	objcache_free(&board_cache, vm->board);
 	vm->board = NULL;
 }

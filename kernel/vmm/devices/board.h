@@ -5,10 +5,16 @@
 #include "lib/types.h"
 
 struct board;
+struct guest_disk;
+struct vcpu;
+struct vga_text;
 struct vm;
 
 /* board_create - make @vm's devices and register them. 0 or -ENOMEM. */
 int must_check board_create(struct vm *vm);
+/* board_add_disk - the open @disk is on @vm's bus, and is closed with the board. => before vm_start, once
+ * Return 0; -ENOMEM: it is the caller's still. */
+int must_check board_add_disk(struct vm *vm, const struct guest_disk *disk);
 /* board_quiesce - the vCPUs have left: no timer of the board fires any more, output is flushed. */
 void board_quiesce(struct vm *vm);
 void board_destroy(struct vm *vm);
@@ -20,6 +26,10 @@ struct ioapic *board_ioapic(struct vm *vm); /* NULL: this board has none */
  * => no lock held. Return false if @vm runs no more. */
 bool board_attach(struct vm *vm, bool on);
 bool board_type(struct vm *vm, const u8 *bytes, u32 nr);
+struct vga_text *board_screen(struct vm *vm);
 struct pic *board_pic(struct vm *vm);
+/* board_serve - go on with what devices left for later (VCPU_REQ_BOARD).
+ * => v's thread, no lock held; may sleep */
+void board_serve(struct vcpu *v);
 /* board_pic_ack - the processor takes what the 8259s ask for. Returns the vector. => vCPU 0's thread */
 u8 board_pic_ack(struct vm *vm);

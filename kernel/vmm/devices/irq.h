@@ -8,6 +8,7 @@
 struct vm;
 
 enum { IRQ_TIMER = 0, IRQ_CASCADE = 2, IRQ_COM1 = 4, IRQ_RTC = 8 };
+enum { IRQ_PCI = 10, IRQ_NR_PCI = 2 }; /* 10 and 11: the slots' in turn, level-triggered */
 
 /* irq_set - @line is high, or low, from now on; repeating it is harmless.
  * => any context; a lock of RANK_DEVICE or RANK_DEVICE_IRQ may be held; takes RANK_IRQ_CHIP */

@@ -251,10 +251,12 @@ static const struct io_ops elcr_io = {.name = "ELCR", .read = elcr_read, .write 
 
 void pic_attach(struct pic *p, struct vm *vm)
 {
+	const u8 pci = ((1u << IRQ_NR_PCI) - 1) << (IRQ_PCI - 8);
+
 	*p = (struct pic){
 		.vm = vm,
 		.chip = {{.pic = p, .imr = (u8)~CASCADE, .base = 0x08, .lowest = 7},
-			 {.pic = p, .imr = 0xff, .base = 0x70, .lowest = 7}},
+			 {.pic = p, .imr = 0xff, .elcr = pci, .base = 0x70, .lowest = 7}},
 	};
 	spin_init(&p->lock, RANK_IRQ_CHIP);
 	io_add_ports(&vm->io, 0x20, 2, &pic_io, &p->chip[0]);

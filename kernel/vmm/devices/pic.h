@@ -29,8 +29,8 @@ struct pic {
 	u32 output;              /* [a] 1: INT is asserted */
 };
 
-/* pic_attach - reset *@p and put it on @vm's bus: vectors 8 and 70, all but the cascade masked, as a BIOS
- * leaves it. When the output rises vCPU 0 gets VCPU_REQ_EVENT. */
+/* pic_attach - reset *@p and put it on @vm's bus: vectors 8 and 70, all but the cascade masked, PCI's lines
+ * level-triggered, as a BIOS leaves it. When the output rises vCPU 0 gets VCPU_REQ_EVENT. */
 void pic_attach(struct pic *p, struct vm *vm);
 /* pic_set - input @line (0 to 15, not 2) is high or low. => any context */
 void pic_set(struct pic *p, u32 line, bool level);

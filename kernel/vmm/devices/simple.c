@@ -3,8 +3,10 @@
 #include "vmm/devices/simple.h"
 
 #include "lib/atomic.h"
+#include "lib/pt_walk.h"
 #include "mm/mm.h"
 #include "mm/reclaim.h"
+#include "mm/uaccess.h"
 #include "vmm/devices/irq.h"
 #include "vmm/vm.h"
 
@@ -50,15 +52,46 @@ static void line_write(struct vcpu *v, unused void *dev, u64 offset, unused unsi
 		irq_set(v->vm, offset, value & 1);
 }
 
+/* The area is memory of the VM's mm that no slot shows to the guest: it costs nothing until it is touched,
+ * and may be swapped. */
+static void area_lost(struct vcpu *v, u64 offset)
+{
+	vm_stop_guest(v, "no-memory", "the test device's memory at offset %#lx cannot be had", offset);
+}
+
+static u64 area_read(struct vcpu *v, void *dev, u64 offset, unsigned int bytes)
+{
+	const struct test_latch *t = dev;
+	u64 value = 0;
+
+	if (hva_read(&value, hva(t->area.v + offset), bytes))
+		area_lost(v, offset);
+	return value;
+}
+
+static void area_write(struct vcpu *v, void *dev, u64 offset, unsigned int bytes, u64 value)
+{
+	const struct test_latch *t = dev;
+
+	if (hva_write(hva(t->area.v + offset), &value, bytes))
+		area_lost(v, offset);
+}
+
 static const struct io_ops latch_io = {.name = "test latch", .read = latch_read, .write = latch_write};
 static const struct io_ops evict_io = {.name = "test eviction", .write = evict_write};
 static const struct io_ops lines_io = {.name = "test lines", .write = line_write};
+static const struct io_ops area_io = {.name = "test area", .read = area_read, .write = area_write};
 
-void test_device_attach(struct test_latch *t, struct vm *vm)
+int test_device_attach(struct test_latch *t, struct vm *vm)
 {
+	int err = mm_region_add(vm->mm, KIB(64), ACC_R | ACC_W, &t->area);
+	if (err)
+		return err;
 	io_add_ports(&vm->io, 0xe0, 4, &latch_io, t);
 	io_add_ports(&vm->io, 0xe4, 4, &evict_io, NULL);
 	io_add_ports(&vm->io, 0x2000, 16, &lines_io, NULL);
+	io_add_mmio(&vm->io, 0xff000000, KIB(64), &area_io, t);
+	return 0;
 }
 
 /* ---- ways to reset ----------------------------------------------------------------------------- */
@@ -89,22 +122,8 @@ static void port92_write(struct vcpu *v, unused void *dev, unused u64 offset,
 		vm_guest_reset(v, "port-92");
 }
 
-/* The reset register lies inside the dword at CF8 where PCI addresses are written. The range is that
- * dword, so that the bus does not cut an address into bytes, one of which would be a reset. */
-static u64 cf9_read(unused struct vcpu *v, unused void *dev, u64 offset, unsigned int bytes)
-{
-	return offset == 1 && bytes == 1 ? 0 : ~0ull;
-}
-
-static void cf9_write(struct vcpu *v, unused void *dev, u64 offset, unsigned int bytes, u64 value)
-{
-	if (offset == 1 && bytes == 1 && (value & 4))
-		vm_guest_reset(v, "port-cf9");
-}
-
 static const struct io_ops kbd_io = {.name = "i8042", .read = kbd_status_read, .write = kbd_command_write};
 static const struct io_ops port92_io = {.name = "port 92", .read = port92_read, .write = port92_write};
-static const struct io_ops cf9_io = {.name = "reset control", .read = cf9_read, .write = cf9_write};
 
 void simple_ports_attach(struct vm *vm)
 {
@@ -112,5 +131,4 @@ void simple_ports_attach(struct vm *vm)
 	io_add_ports(&vm->io, 0x80, 1, &port80_io, NULL);
 	io_add_ports(&vm->io, 0x64, 1, &kbd_io, NULL);
 	io_add_ports(&vm->io, 0x92, 1, &port92_io, NULL);
-	io_add_ports(&vm->io, 0xcf8, 4, &cf9_io, NULL);
 }

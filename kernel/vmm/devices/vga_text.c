@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* VGA registers: a memory of what was written, so that a guest's console that saves, changes and
- * restores them, or looks for the cursor, finds sense instead of a floating bus. Nothing here shows
- * anything. Three groups are pairs of ports, index and data. The fourth, the attribute controller,
+ * restores them, or looks for the cursor, finds sense instead of a floating bus. The text is memory like
+ * any other; the operator may look at it, a page at a time by gup. Three groups are pairs of ports, index and data. The fourth, the attribute controller,
  * takes both at 3C0 in turn; reading the status at 3DA (3BA) makes the next write an index. Each
  * read of the status finds both retraces changed, so nobody waits for one. IBM, "VGA, XGA Technical
  * Reference" (1992), "Video Graphics Array". Locking: g->lock, RANK_DEVICE. */
 #include "vmm/devices/vga_text.h"
 
+#include "cpu/memory.h"
 #include "lib/string.h"
+#include "mm/mm.h"
+#include "mm/page.h"
 #include "vmm/vm.h"
 
 #define FIRST_PORT 0x3bau
 #define END_PORT   0x3dbu
+
+#define TEXT_MEMORY 0xb8000ul
+#define TEXT_BYTES  KIB(32)
+enum { CRTC_START_HIGH = 0xc, CRTC_START_LOW };
 
 enum { ATTRIBUTE, SEQUENCER, GRAPHICS, CRTC, NR_GROUPS };
 
@@ -106,8 +113,58 @@ static const struct io_ops vga_io = {.name = "VGA text", .read = vga_read, .writ
 
 void vga_text_attach(struct vga_text *g, struct vm *vm)
 {
-	*g = (struct vga_text){.misc = 0x67, .dac_mask = 0xff};
+	*g = (struct vga_text){.vm = vm, .misc = 0x67, .dac_mask = 0xff};
 	memcpy(g->group[CRTC].value, crtc_mode3, sizeof(crtc_mode3));
 	spin_init(&g->lock, RANK_DEVICE);
 	io_add_ports(&vm->io, FIRST_PORT, END_PORT - FIRST_PORT, &vga_io, g);
+}
+
+/* ---- the operator looks ------------------------------------------------------------------------ */
+
+/* Of code page 437, lines become lines. */
+static char ascii(u8 c)
+{
+	if (c >= 0x20 && c < 0x7f)
+		return (char)c;
+	if (c < 0xb0 || c > 0xdf)
+		return c == 0 || c == 0xff ? ' ' : '.';
+	return c == 0xb3 || c == 0xba ? '|' : c == 0xc4 || c == 0xcd ? '-' : '+';
+}
+
+static int text_read(struct vm *vm, gpa_t at, u8 *character)
+{
+	const struct memslot *slot = memslot_find(&vm->slots, gpa_to_gfn(at));
+	struct mm_page p;
+
+	*character = 0;
+	if (!slot)
+		return 0; /* less memory than that */
+	int err = mm_gup(vm->mm, hva(memslot_hva(slot, gpa_to_gfn(at))), ACC_R, &p);
+	if (err)
+		return err;
+	*character = *((const u8 *)page_to_virt(p.page) + page_offset(at.v));
+	page_put(p.page);
+	return 0;
+}
+
+int vga_text_row(struct vga_text *g, u32 row, char text[VGA_COLUMNS + 1])
+{
+	u32 len = 0;
+
+	spin_lock(&g->lock);
+	u32 start = g->group[CRTC].value[CRTC_START_HIGH] << 8 | g->group[CRTC].value[CRTC_START_LOW];
+	spin_unlock(&g->lock);
+	for (u32 i = 0; i < VGA_COLUMNS; i++) {
+		u32 offset = 2 * (start + row * VGA_COLUMNS + i) % TEXT_BYTES;
+		u8 character;
+		int err = text_read(g->vm, gpa(TEXT_MEMORY + offset), &character);
+
+		if (err)
+			return err;
+		text[i] = ascii(character);
+		if (text[i] != ' ')
+			len = i + 1;
+	}
+	text[len] = '\0';
+	return 0;
 }

@@ -7,7 +7,11 @@
 
 struct vm;
 
+#define VGA_ROWS    25
+#define VGA_COLUMNS 80
+
 struct vga_text {
+	struct vm *vm;        /* [o] */
 	struct spinlock lock; /* RANK_DEVICE; guards what follows */
 	struct {
 		u8 index;
@@ -22,3 +26,7 @@ struct vga_text {
 
 /* vga_text_attach - reset *@g to mode 3, 80x25 in colour, and put it on @vm's bus. */
 void vga_text_attach(struct vga_text *g, struct vm *vm);
+/* vga_text_row - what the guest shows in row @row, as ASCII without blanks at the end.
+ * => thread context, no lock held, may sleep; the VM's parts are there
+ * Return 0; -ENOMEM, -EINTR as mm_gup. */
+int must_check vga_text_row(struct vga_text *g, u32 row, char text[VGA_COLUMNS + 1]);

@@ -7,6 +7,7 @@
 #include "lib/string.h"
 #include "vmm/devices/ioapic.h"
 #include "vmm/devices/lapic.h"
+#include "vmm/devices/pci_bus.h"
 #include "vmm/devices/pm.h"
 
 #define TABLES_MAX 1024
@@ -117,14 +118,50 @@ static void add(struct tables *t, struct header *h, const void *from, u32 nr)
 	h->bytes += nr;
 }
 
-/* Name (\_S5, Package (4) {0, 0, 0, 0}): chapter 20, "AML". */
+/* Chapter 20, "AML": Name (\_S5, Package (4) {0, 0, 0, 0}). */
+static const u8 s5[] = {0x08, '_', 'S', '5', '_', 0x12, 6, 4, 0, 0, 0, 0};
+static_assert(PM_SLEEP_OFF == 0, "the package says so");
+
+/* A length in two bytes; it counts itself. */
+#define LENGTH(n) 0x40 | ((n) & 15), (n) >> 4
+/* Package (4) {0xSLOTffff, 0 (INTA), 0, IRQ}: an interrupt that is wired, level-triggered and active low
+ * as PCI's are. */
+#define ROUTE_BYTES 12
+#define ROUTE(slot) \
+	0x12, ROUTE_BYTES - 1, 4, 0x0c, 0xff, 0xff, slot, 0, 0, 0, 0x0a, IRQ_PCI + (slot) % IRQ_NR_PCI
+#define ROUTES_BYTES ((PCI_SLOTS - 1) * ROUTE_BYTES + 3)
+#define WINDOWS_BYTES 84
+#define BUS_BYTES (2 + 4 + 10 + 6 + (5 + 1 + WINDOWS_BYTES + 4) + (5 + 1 + ROUTES_BYTES))
+
+/* The PCI bus. Resource descriptors: chapter 6.4. Flags 0c: the range is fixed, and for what is behind the
+ * bridge. */
+static const u8 pci0[] = {
+	0x10, LENGTH(2 + 5 + 2 + BUS_BYTES), '\\', '_', 'S', 'B', '_', /* Scope (\_SB) */
+	0x5b, 0x82, LENGTH(BUS_BYTES), 'P', 'C', 'I', '0', /* Device (PCI0) */
+	0x08, '_', 'H', 'I', 'D', 0x0c, 0x41, 0xd0, 0x0a, 0x03, /* EisaId ("PNP0A03") */
+	0x08, '_', 'B', 'B', 'N', 0,
+	0x08, '_', 'C', 'R', 'S', 0x11, LENGTH(2 + 2 + WINDOWS_BYTES), 0x0a, WINDOWS_BYTES, /* Buffer */
+	0x88, 13, 0, 2, 0x0c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, /* bus numbers 0 to 0 */
+	0x47, 1, 0xf8, 0x0c, 0xf8, 0x0c, 1, 8, /* its own ports, CF8 to CFF */
+	0x88, 13, 0, 1, 0x0c, 3, 0, 0, 0, 0, 0xf7, 0x0c, 0, 0, 0xf8, 0x0c, /* ports 0 to CF7 */
+	0x88, 13, 0, 1, 0x0c, 3, 0, 0, 0, 0x0d, 0xff, 0xff, 0, 0, 0, 0xf3, /* ports D00 to FFFF */
+	0x87, 23, 0, 0, 0x0c, 1, 0, 0, 0, 0, /* memory, not cached, writable: start, end, 0, size */
+	0, 0, 0, PCI_WINDOW_START >> 24, 0xff, 0xff, 0xff, (PCI_WINDOW_END - 1) >> 24,
+	0, 0, 0, 0, 0, 0, 0, (PCI_WINDOW_END - PCI_WINDOW_START) >> 24,
+	0x79, 0, /* the end, no checksum */
+	0x08, '_', 'P', 'R', 'T', 0x12, LENGTH(ROUTES_BYTES), PCI_SLOTS - 1, /* Package (7) */
+	ROUTE(1), ROUTE(2), ROUTE(3), ROUTE(4), ROUTE(5), ROUTE(6), ROUTE(7),
+};
+static_assert(sizeof(pci0) == 1 + 2 + 5 + 2 + BUS_BYTES, "the lengths are right");
+static_assert(PCI_SLOTS == 8, "a route for each");
+static_assert(!((PCI_WINDOW_START | PCI_WINDOW_END) & 0xffffff), "as the bytes have it");
+
 static u32 dsdt(struct tables *t)
 {
-	static const u8 s5[] = {0x08, '_', 'S', '5', '_', 0x12, 6, 4, 0, 0, 0, 0};
 	struct header *h = table_begin(t, "DSDT", 2, sizeof(*h));
 
-	static_assert(PM_SLEEP_OFF == 0, "the package says so");
 	add(t, h, s5, sizeof(s5));
+	add(t, h, pci0, sizeof(pci0));
 	return table_end(t, h);
 }
 
@@ -160,6 +197,8 @@ static u32 madt(struct tables *t, u32 nr_vcpus)
 	const struct { u32 lapic, flags; } packed base = {LAPIC_BASE, 1 /* 8259s are there, too */};
 	const u8 timer[] = {2, 10, 0, 0, 2, 0, 0, 0, 0, 0};
 	const u8 sci[] = {2, 10, 0, PM_IRQ, PM_IRQ, 0, 0, 0, 0xd, 0}; /* level, active high */
+	const u8 pci[] = {2, 10, 0, IRQ_PCI, IRQ_PCI, 0, 0, 0, 0xf, 0,
+			  2, 10, 0, IRQ_PCI + 1, IRQ_PCI + 1, 0, 0, 0, 0xf, 0}; /* level, active low */
 	const u8 nmi[] = {4, 6, 0xff, 0, 0, 1};
 	struct header *h = table_begin(t, "APIC", 5, sizeof(*h));
 
@@ -173,6 +212,7 @@ static u32 madt(struct tables *t, u32 nr_vcpus)
 	add(t, h, &ioapic, sizeof(ioapic));
 	add(t, h, timer, sizeof(timer));
 	add(t, h, sci, sizeof(sci));
+	add(t, h, pci, sizeof(pci));
 	add(t, h, nmi, sizeof(nmi));
 	return table_end(t, h);
 }
