@@ -20,6 +20,7 @@
 #include "vmm/devices/guest_disk.h"
 #include "vmm/loader/acpi_tables.h"
 #include "vmm/loader/loader.h"
+#include "vmm/loader/mp_table.h"
 #include "vmm/vm.h"
 
 struct build {
@@ -143,8 +144,10 @@ static int load(struct vm *vm, const struct guest_image *image, char *why, size_
 
 	thread_use_space(vm->mm, &vm->mm->space);
 	int err = loader_load(image, &ram.ram, &entry, why, why_size);
-	if (!err && vm->config.apic && (err = acpi_tables_write(&ram.ram, vm->nr_vcpus)))
-		text_format(why, why_size, "no memory for its ACPI tables");
+	if (!err && vm->config.apic &&
+	    (err = acpi_tables_write(&ram.ram, vm->nr_vcpus) ?:
+		   mp_table_write(&ram.ram, vm->nr_vcpus, &vm->cpuid.basic[1])))
+		text_format(why, why_size, "no memory for its ACPI and MP tables");
 	thread_use_space(NULL, NULL);
 	if (err)
 		return err;

@@ -24,6 +24,7 @@
 #define LEAF1_EDX_APIC  BIT(9)
 #define LEAF1_EDX_HTT   BIT(28)
 #define LEAF1_ECX_HV    BIT(31)
+#define LEAF1_ECX_X2APIC BIT(21)
 #define LEAF1_ECX_DEADLINE BIT(24)
 #define LEAF1_ECX_OSXSAVE BIT(27)
 /* Leaf 7. FSGSBASE BMI1 SMEP BMI2 ERMS RDSEED ADX SMAP CLFLUSHOPT CLWB SHA; AVX2 with AVX */
@@ -37,6 +38,8 @@
 #define EXT1_EDX \
 	((LEAF1_EDX & 0x0183f3ffu & ~BIT(11)) | BIT(11) | BIT(20) | BIT(22) | BIT(25) | BIT(26) | BIT(29))
 
+enum { LEVEL_THREADS = 1, LEVEL_CORES }; /* leaf 0xb */
+
 #define XCR0_AVX 4u
 
 static void build_basic(struct cpuid_table *t, const struct cpuid_policy *p)
@@ -46,20 +49,27 @@ static void build_basic(struct cpuid_table *t, const struct cpuid_policy *p)
 	u32 max = l.eax;
 
 	t->max_basic = MIN(max, p->xcr0_allowed ? 0xdu : 7u);
+	if (p->apic)
+		t->max_basic = MAX(t->max_basic, 0xbu);
 	t->basic[0] = l;
 	t->basic[0].eax = t->max_basic;
 
 	l = p->host(1, 0);
 	l.ecx &= LEAF1_ECX | (p->xcr0_allowed ? LEAF1_ECX_XSAVE : 0) | (avx ? LEAF1_ECX_AVX : 0);
-	l.ecx |= LEAF1_ECX_HV | (p->apic ? LEAF1_ECX_DEADLINE : 0);
+	l.ecx |= LEAF1_ECX_HV | (p->apic ? LEAF1_ECX_X2APIC | LEAF1_ECX_DEADLINE : 0);
 	l.edx = (l.edx & LEAF1_EDX) | (p->apic ? LEAF1_EDX_APIC : 0) |
 		(p->nr_vcpus > 1 ? LEAF1_EDX_HTT : 0);
 	l.ebx = (l.ebx & 0x0000ff00) | p->nr_vcpus << 16; /* CLFLUSH size; the APIC id comes later */
 	t->basic[1] = l;
 	if (max >= 2)
 		t->basic[2] = p->host(2, 0);
-	if (t->max_basic >= 7)
+	if (max >= 7)
 		t->basic[7].ebx = p->host(7, 0).ebx & (LEAF7_EBX | (avx ? LEAF7_EBX_AVX : 0));
+	if (p->apic) { /* a core has one thread, the package all cores; so many bits of the id tell them apart */
+		u32 bits = p->nr_vcpus > 1 ? 32 - __builtin_clz(p->nr_vcpus - 1) : 0;
+		t->topology[0] = (struct cpuid_leaf){0, 1, LEVEL_THREADS << 8, 0};
+		t->topology[1] = (struct cpuid_leaf){bits, p->nr_vcpus, LEVEL_CORES << 8, 0};
+	}
 	if (t->max_basic >= 0xd) {
 		t->xsave[0] = p->host(0xd, 0);
 		t->xsave[0].eax = (u32)p->xcr0_allowed;
@@ -152,6 +162,11 @@ struct cpuid_leaf cpuid_answer(const struct cpuid_table *t, const struct cpuid_v
 		return l;
 	case 7:
 		return subleaf == 0 ? t->basic[7] : (struct cpuid_leaf){0};
+	case 0xb:
+		l = t->topology[MIN(subleaf, CPUID_TOPOLOGY - 1u)];
+		l.ecx |= subleaf & 0xff;
+		l.edx = v->apic_id;
+		return t->topology[0].ebx ? l : (struct cpuid_leaf){0};
 	case 0xd:
 		return xsave_leaf(t, v, subleaf);
 	default:

@@ -14,12 +14,14 @@ struct cpuid_leaf {
 #define CPUID_BASIC   0x20 /* leaves 0 .. 0x1f */
 #define CPUID_EXT     0x20 /* 80000000 .. 8000001f */
 #define CPUID_XSAVE   3    /* leaf 0xd: subleaves 0, 1, 2 */
+#define CPUID_TOPOLOGY 3   /* leaf 0xb: threads, cores, and the end of the levels */
 #define CPUID_HV_BASE 0x40000000u
 
 struct cpuid_table {
 	struct cpuid_leaf basic[CPUID_BASIC];
 	struct cpuid_leaf ext[CPUID_EXT];
 	struct cpuid_leaf xsave[CPUID_XSAVE];
+	struct cpuid_leaf topology[CPUID_TOPOLOGY]; /* all 0: no such leaf */
 	u32 max_basic, max_ext; /* highest leaf each */
 	u64 tsc_khz;
 };

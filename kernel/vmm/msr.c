@@ -6,6 +6,7 @@
 #include "cpu/x86.h"
 #include "lib/errno.h"
 #include "vmm/devices/lapic.h"
+#include "vmm/devices/lapic_timer.h"
 #include "vmm/exit.h"
 #include "vmm/vm.h"
 
@@ -87,13 +88,13 @@ static int apic_base_write(struct vcpu *v, unused u32 msr, u64 value)
 
 static int deadline_read(struct vcpu *v, unused u32 msr, u64 *value)
 {
-	*value = lapic_tsc_deadline(v->lapic);
+	*value = atomic_load(&lapic_timer(v->lapic)->tsc_deadline);
 	return 0;
 }
 
 static int deadline_write(struct vcpu *v, unused u32 msr, u64 value)
 {
-	lapic_set_tsc_deadline(v->lapic, value, rdtsc() + v->tsc_offset);
+	lapic_timer_set_deadline(lapic_timer(v->lapic), value, rdtsc() + v->tsc_offset);
 	return 0;
 }
 
@@ -118,8 +119,12 @@ static const struct msr_entry table[] = {
 	{0xc0011029, NULL, write_ignored, 0}, /* DE_CFG */
 };
 
-static const struct msr_entry *msr_find(u32 msr)
+static const struct msr_entry x2apic = {MSR_X2APIC, lapic_msr_read, lapic_msr_write, 0}; /* and 255 more */
+
+static const struct msr_entry *msr_find(struct vcpu *v, u32 msr)
 {
+	if (msr >> 8 == MSR_X2APIC >> 8 && lapic_is_x2apic(v->lapic))
+		return &x2apic;
 	for (u32 i = 0; i < ARRAY_SIZE(table); i++)
 		if (table[i].msr == msr)
 			return &table[i];
@@ -128,7 +133,7 @@ static const struct msr_entry *msr_find(u32 msr)
 
 int msr_read(struct vcpu *v, u32 msr, u64 *value)
 {
-	const struct msr_entry *e = msr_find(msr);
+	const struct msr_entry *e = msr_find(v, msr);
 
 	if (e && e->read)
 		return e->read(v, msr, value);
@@ -138,7 +143,7 @@ int msr_read(struct vcpu *v, u32 msr, u64 *value)
 
 int msr_write(struct vcpu *v, u32 msr, u64 value)
 {
-	const struct msr_entry *e = msr_find(msr);
+	const struct msr_entry *e = msr_find(v, msr);
 
 	if (e)
 		return e->write ? e->write(v, msr, value) : -EINVAL;

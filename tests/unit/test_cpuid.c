@@ -27,7 +27,7 @@ enum {
 	CMP_LEGACY = BIT(1),
 	OSXSAVE = BIT(27),
 	HYPERVISOR = 1u << 31,
-	DEADLINE = BIT(24), /* ours, where there is a local APIC */
+	DEADLINE = BIT(24) | BIT(21), /* and x2APIC: ours, where there is a local APIC */
 };
 
 static struct cpuid_leaf host_all(u32 leaf, unused u32 subleaf)
@@ -119,9 +119,8 @@ static void nothing_that_breaks(unused void **state)
 
 	cpuid_build(&table, &p);
 	struct cpuid_leaf l = ask(1, 0);
-	const u32 vmx = BIT(5), smx = BIT(6), monitor = BIT(3), pdcm = BIT(15), pcid = BIT(17),
-		  x2apic = BIT(21);
-	assert_int_equal(l.ecx & (vmx | smx | monitor | pdcm | pcid | x2apic), 0);
+	const u32 vmx = BIT(5), smx = BIT(6), monitor = BIT(3), pdcm = BIT(15), pcid = BIT(17);
+	assert_int_equal(l.ecx & (vmx | smx | monitor | pdcm | pcid), 0);
 	assert_int_equal(l.ecx & OSXSAVE, 0);
 	const u32 ds = BIT(21), acpi = BIT(22), tm = BIT(29), pbe = BIT(31);
 	assert_int_equal(l.edx & (ds | acpi | tm | pbe), 0);
@@ -134,8 +133,8 @@ static void nothing_that_breaks(unused void **state)
 	const u32 rtm = BIT(11), mpx = BIT(14), avx512 = BIT(16), pt = BIT(25), sgx = BIT(2);
 	assert_int_equal(l.ebx & (rtm | mpx | avx512 | pt | sgx), 0);
 	for (u32 leaf = 3; leaf < 0xd; leaf++)
-		if (leaf != 7)
-			assert_empty(leaf, 0); /* monitor, power, performance counters, topology */
+		if (leaf != 7 && leaf != 0xb)
+			assert_empty(leaf, 0); /* monitor, power, performance counters, the host's caches */
 	assert_empty(7, 1);
 	for (u32 leaf = 0xe; leaf < 0x40; leaf++)
 		assert_empty(leaf, 0);
@@ -151,7 +150,7 @@ static void without_xsave(unused void **state)
 
 	p.xcr0_allowed = 0;
 	cpuid_build(&table, &p);
-	assert_int_equal(ask(0, 0).eax, 7);
+	assert_int_equal(ask(0, 0).eax, 0xb);
 	assert_int_equal(ask(1, 0).ecx, MAY_1_ECX | HYPERVISOR | DEADLINE);
 	assert_int_equal(ask(7, 0).ebx, MAY_7_EBX);
 	assert_empty(0xd, 0);
@@ -218,8 +217,36 @@ static void apic_is_hidden(unused void **state)
 
 	p.apic = false;
 	cpuid_build(&table, &p);
+	assert_int_equal(ask(1, 0).ecx & DEADLINE, 0);
+	for (u32 level = 0; level < 4; level++)
+		assert_empty(0xb, level);
 	assert_int_equal(ask(1, 0).edx, MAY_1_EDX & ~APIC);
 	assert_int_equal(ask(0x80000001, 0).edx, MAY_EXT_EDX & ~APIC);
+}
+
+/* As Linux walks it: until a level of type 0; each shift must tell the levels below apart. */
+static void topology(unused void **state)
+{
+	static const u32 bits[] = {0, 0, 1, 2, 2, 3, 3, 3, 3};
+	struct cpuid_policy p = policy(host_all);
+
+	for (u32 nr = 1; nr <= 8; nr++) {
+		p.nr_vcpus = nr;
+		cpuid_build(&table, &p);
+		for (u32 id = 0; id < nr; id++) {
+			const struct cpuid_vcpu v = {.apic_id = id, .xcr0 = 1};
+			const struct cpuid_leaf want[] = {
+				{0, 1, 0x100, id}, {bits[nr], nr, 0x201, id}, {0, 0, 2, id}, {0, 0, 3, id},
+			};
+			for (u32 level = 0; level < 4; level++) {
+				struct cpuid_leaf l = cpuid_answer(&table, &v, 0xb, level);
+				assert_memory_equal(&l, &want[level], sizeof(l));
+			}
+			struct cpuid_leaf l = cpuid_answer(&table, &v, 0xb, 0xffffffff);
+			assert_true(l.eax == 0 && l.ebx == 0 && l.ecx == 0xff && l.edx == id);
+			assert_int_equal(cpuid_answer(&table, &v, 1, 0).ebx >> 16, nr | id << 8);
+		}
+	}
 }
 
 static void hypervisor_leaves(unused void **state)
@@ -243,13 +270,17 @@ static void old_host(unused void **state)
 
 	p.xcr0_allowed = 0;
 	cpuid_build(&table, &p);
-	assert_int_equal(ask(0, 0).eax, 1);
+	assert_int_equal(ask(0, 0).eax, 0xb);
 	struct cpuid_leaf l = ask(1, 0);
 	assert_int_equal(l.eax, 0x600);
 	assert_int_equal(l.edx, BIT(0) | BIT(4) | APIC);
 	assert_int_equal(l.ecx & ~DEADLINE, HYPERVISOR);
 	for (u32 leaf = 2; leaf < 0x20; leaf++)
-		assert_empty(leaf, 0);
+		if (leaf != 0xb)
+			assert_empty(leaf, 0);
+	p.apic = false;
+	cpuid_build(&table, &p);
+	assert_int_equal(ask(0, 0).eax, 1);
 	assert_int_equal(ask(0x80000000, 0).eax, 0x80000000);
 	for (u32 leaf = 0x80000001; leaf < 0x80000020; leaf++)
 		assert_empty(leaf, 0);
@@ -294,6 +325,7 @@ int main(void)
 		cmocka_unit_test(xsave_size_follows_xcr0),
 		cmocka_unit_test(several_vcpus),
 		cmocka_unit_test(apic_is_hidden),
+		cmocka_unit_test(topology),
 		cmocka_unit_test(hypervisor_leaves),
 		cmocka_unit_test(old_host),
 		cmocka_unit_test(any_host),

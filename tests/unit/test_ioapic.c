@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* sources: kernel/vmm/devices/ioapic.c kernel/vmm/devices/lapic.c kernel/vmm/io.c
- * tests/unit/vmm_host.c */
-/* The I/O APIC: registers, edges and levels, masks, remote IRR, routing by the local APICs. */
+/* sources: kernel/vmm/devices/ioapic.c kernel/vmm/devices/lapic.c kernel/vmm/devices/lapic_timer.c
+ * kernel/vmm/devices/pit.c kernel/vmm/io.c tests/unit/vmm_host.c */
+/* The I/O APIC: registers, edges and levels, masks, remote IRR, routing by the local APICs; the ticks of the
+ * 8254 that come through it. */
 #include "vmm_host.h"
 
 #include "vmm/devices/board.h"
 #include "vmm/devices/ioapic.h"
+#include "vmm/devices/irq.h"
 #include "vmm/devices/lapic.h"
+#include "vmm/devices/pit.h"
 
 #define MASKED  (1ull << 16)
 #define LEVEL   (1ull << 15)
@@ -15,10 +18,26 @@
 #define TO(cpu) ((u64)(cpu) << 56)
 
 static struct ioapic chip;
+static struct pit pit;
+static u32 nr_ends;
 
-void board_level_ended(unused struct vm *vm, u8 vector)
+/* The board: only the timer has a line. */
+void irq_set(unused struct vm *vm, u32 line, bool level)
 {
-	ioapic_eoi(&chip, vector);
+	assert_int_equal(line, IRQ_TIMER);
+	ioapic_set(&chip, IOAPIC_TIMER_INPUT, level);
+}
+
+void board_interrupt_ended(unused struct vm *vm, u8 vector)
+{
+	nr_ends++;
+	if (ioapic_eoi(&chip, vector))
+		pit_irq_taken(&pit);
+}
+
+void board_timer_rerouted(unused struct vm *vm)
+{
+	pit_forget(&pit);
 }
 
 static u32 reg_get(u32 reg)
@@ -66,6 +85,8 @@ static int setup(void **state)
 		host_vcpu(cpu)->lapic = lapic_create(host_vcpu(cpu));
 	lapic_attach(host_vm);
 	ioapic_attach(&chip, host_vm);
+	pit_attach(&pit, host_vm);
+	nr_ends = 0;
 	for (u32 cpu = 0; cpu < VMM_HOST_CPUS; cpu++)
 		io_mmio_write(host_vcpu(cpu), gpa(LAPIC_BASE + 0xf0), 4, 0x1ff);
 	return 0;
@@ -73,6 +94,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
+	pit_stop(&pit);
 	for (u32 cpu = 0; cpu < VMM_HOST_CPUS; cpu++)
 		lapic_destroy(host_vcpu(cpu)->lapic);
 	return vmm_host_teardown(state);
@@ -81,7 +103,7 @@ static int teardown(void **state)
 static void registers(unused void **state)
 {
 	assert_int_equal(reg_get(1), 0x170011);
-	assert_int_equal(reg_get(0), 0);
+	assert_int_equal(reg_get(0), VMM_HOST_CPUS << 24); /* behind the local ones */
 	reg_set(0, 0xff000000);
 	assert_int_equal(reg_get(0), 0x0f000000);
 	assert_int_equal(reg_get(2), 0x0f000000);
@@ -182,12 +204,135 @@ static void logical_and_nmi(unused void **state)
 	assert_true(host_vcpu(2)->nmi_pending && !host_vcpu(1)->nmi_pending);
 }
 
+/* ---- the timer's ticks ------------------------------------------------------------------------------ */
+
+#define TIMER   IOAPIC_TIMER_INPUT
+#define TICK_NS 10000000u /* nearly; and a little more, so that each is over */
+
+/* As Linux does: channel 0 in mode 2, 100 Hz. */
+static void ticks_start(void)
+{
+	io_port_write(host_vcpu(0), 0x43, 1, 0x34);
+	io_port_write(host_vcpu(0), 0x40, 1, 11932 & 0xff);
+	io_port_write(host_vcpu(0), 0x40, 1, 11932 >> 8);
+	vmm_host_clock(100000);
+}
+
+/* How many ticks @cpu gets with the time standing still, each ended before the next comes. */
+static u32 ticks_taken(u32 cpu, u8 vector)
+{
+	u32 nr = 0;
+
+	while (taken(cpu) == vector) {
+		assert_int_equal(taken(cpu), 0); /* one at a time: nothing before the end */
+		ended(cpu);
+		nr++;
+	}
+	return nr;
+}
+
+static void ticks_slept_through(unused void **state)
+{
+	entry_set(TIMER, TO(1) | 0x30);
+	ticks_start();
+	for (u32 round = 0; round < 3; round++) {
+		for (u32 i = 0; i < 5; i++) { /* who listens gets each once */
+			vmm_host_clock(TICK_NS);
+			assert_int_equal(ticks_taken(1, 0x30), 1);
+		}
+		vmm_host_clock(7 * TICK_NS);
+		assert_int_equal(ticks_taken(1, 0x30), 7);
+	}
+	/* Asleep in its handler: that tick is taken, the others follow its end. */
+	vmm_host_clock(TICK_NS);
+	assert_int_equal(taken(1), 0x30);
+	vmm_host_clock(4 * TICK_NS);
+	ended(1);
+	assert_int_equal(ticks_taken(1, 0x30), 4);
+	/* For ever asleep: two seconds' worth and no more. */
+	vmm_host_clock(1000ull * TICK_NS);
+	assert_in_range(ticks_taken(1, 0x30), 199, 202);
+}
+
+static void masked_owes_nothing(unused void **state)
+{
+	entry_set(TIMER, TO(1) | 0x30);
+	ticks_start();
+	vmm_host_clock(TICK_NS);
+	assert_int_equal(ticks_taken(1, 0x30), 1);
+	entry_set(TIMER, TO(1) | MASKED | 0x30);
+	vmm_host_clock(50 * TICK_NS);
+	assert_int_equal(ticks_taken(1, 0x30), 0);
+	entry_set(TIMER, TO(1) | 0x30);
+	assert_int_equal(ticks_taken(1, 0x30), 0);
+	vmm_host_clock(TICK_NS);
+	assert_int_equal(ticks_taken(1, 0x30), 1); /* that one alone */
+	/* What was owed when it was masked is void, too; what was requested is not. */
+	vmm_host_clock(5 * TICK_NS);
+	entry_set(TIMER, TO(1) | MASKED | 0x30);
+	assert_int_equal(ticks_taken(1, 0x30), 1);
+	/* Another vCPU, another vector: it begins anew. */
+	entry_set(TIMER, TO(3) | 0x31);
+	vmm_host_clock(TICK_NS);
+	assert_int_equal(ticks_taken(3, 0x31), 1);
+	vmm_host_clock(3 * TICK_NS);
+	assert_int_equal(ticks_taken(3, 0x31), 3);
+	assert_int_equal(ticks_taken(1, 0x30), 0);
+	/* A write to another input's entry is none to this. */
+	vmm_host_clock(3 * TICK_NS);
+	entry_set(TIMER - 1, TO(3) | MASKED | 0x32);
+	entry_set(TIMER + 1, TO(3) | MASKED | 0x32);
+	assert_int_equal(ticks_taken(3, 0x31), 3);
+	/* The guest stops the 8254: nothing is left. */
+	vmm_host_clock(3 * TICK_NS);
+	io_port_write(host_vcpu(0), 0x43, 1, 0x30);
+	assert_int_equal(ticks_taken(3, 0x31), 1);
+	vmm_host_clock(3 * TICK_NS);
+	assert_int_equal(ticks_taken(3, 0x31), 0);
+}
+
+/* Only the timer's ends and those of levels are told. */
+static void other_edges_cost_nothing(unused void **state)
+{
+	entry_set(TIMER, TO(0) | 0x30);
+	entry_set(4, TO(0) | 0x44);
+	ticks_start();
+	for (u32 i = 0; i < 10; i++) {
+		ioapic_set(&chip, 4, true);
+		ioapic_set(&chip, 4, false);
+		assert_int_equal(taken(0), 0x44);
+		ended(0);
+		assert_int_equal(nr_ends, 0);
+	}
+	vmm_host_clock(TICK_NS);
+	assert_int_equal(ticks_taken(0, 0x30), 1);
+	assert_int_equal(nr_ends, 1);
+	/* Nor is the end of a level a tick's. */
+	entry_set(11, TO(2) | LEVEL | 0x51);
+	vmm_host_clock(5 * TICK_NS);
+	for (u32 i = 0; i < 3; i++) {
+		ioapic_set(&chip, 11, true);
+		assert_int_equal(taken(2), 0x51);
+		ioapic_set(&chip, 11, false);
+		ended(2);
+	}
+	assert_int_equal(ticks_taken(0, 0x30), 5);
+	/* A device that shares the timer's vector is not taken for a tick, and does no harm. */
+	vmm_host_clock(3 * TICK_NS);
+	lapic_message(host_vm, 0, 0x30);
+	assert_in_range(ticks_taken(0, 0x30), 1, 3);
+	vmm_host_clock(TICK_NS);
+	assert_in_range(ticks_taken(0, 0x30), 1, 4);
+}
+
 static void garbage(unused void **state)
 {
 	struct rng r = rng_seeded(7);
 
+	ticks_start();
 	for (u32 i = 0; i < 200000; i++) {
-		switch (rng_below(&r, 4)) {
+		switch (rng_below(&r, 5)) {
+		case 4: vmm_host_clock(rng_below(&r, TICK_NS)); break;
 		case 0: ioapic_set(&chip, rng_below(&r, IOAPIC_INPUTS), rng_below(&r, 2)); break;
 		case 1: reg_set(rng_below(&r, 256), rng_next(&r)); break;
 		case 2: (void)reg_get(rng_below(&r, 256)); break;
@@ -204,7 +349,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		test(registers), test(edges), test(levels), test(shared_vector),
-		test(logical_and_nmi), test(garbage),
+		test(logical_and_nmi), test(ticks_slept_through), test(masked_owes_nothing),
+		test(other_edges_cost_nothing), test(garbage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

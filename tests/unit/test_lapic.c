@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* sources: kernel/vmm/devices/lapic.c kernel/vmm/io.c tests/unit/vmm_host.c */
-/* The local APIC: registers by every width, routing of messages, priorities, INIT and SIPI. */
+/* sources: kernel/vmm/devices/lapic.c kernel/vmm/devices/lapic_timer.c kernel/vmm/io.c
+ * tests/unit/vmm_host.c */
+/* The local APIC: registers by every width and as MSRs, modes, routing of messages, priorities, errors,
+ * INIT and SIPI, the timer. */
 #include "vmm_host.h"
 
 #include "cpu/clock.h"
 #include "vmm/devices/board.h"
 #include "vmm/devices/lapic.h"
+#include "vmm/devices/lapic_timer.h"
 
 enum {
 	ID = 0x20, VERSION = 0x30, TPR = 0x80, PPR = 0xa0, EOI = 0xb0, LDR = 0xd0, DFR = 0xe0,
-	SPIV = 0xf0, ISR = 0x100, IRR = 0x200, ESR = 0x280, ICR = 0x300, ICR_HIGH = 0x310,
+	SPIV = 0xf0, ISR = 0x100, TMR = 0x180, IRR = 0x200, ESR = 0x280, ICR = 0x300, ICR_HIGH = 0x310,
 	LVT_TIMER = 0x320, LVT_LINT0 = 0x350, LVT_ERROR = 0x370, TIMER_INIT = 0x380,
-	TIMER_NOW = 0x390, TIMER_DIVIDE = 0x3e0,
+	TIMER_NOW = 0x390, TIMER_DIVIDE = 0x3e0, SELF_IPI = 0x3f0,
 };
 
 #define MASKED      0x10000u
@@ -30,8 +33,17 @@ enum {
 #define DEADLINE    (2u << 17)
 #define SIPI        (6u << 8)
 
-void board_level_ended(unused struct vm *vm, unused u8 vector)
+#define ON          (LAPIC_BASE | 0x800)
+#define X2          (LAPIC_BASE | 0xc00)
+
+static u32 nr_ends; /* that the board heard of */
+static u8 last_end;
+
+void board_interrupt_ended(struct vm *vm, u8 vector)
 {
+	assert_ptr_equal(vm, host_vm);
+	nr_ends++;
+	last_end = vector;
 }
 
 static u32 get(u32 cpu, u32 reg)
@@ -68,16 +80,62 @@ static void send(u32 from, u32 dest, u32 icr)
 	assert_int_equal(get(from, ICR) & (1u << 12), 0); /* never busy */
 }
 
+static u64 msr_get(u32 cpu, u32 reg)
+{
+	u64 value = 0xbad;
+
+	assert_int_equal(lapic_msr_read(host_vcpu(cpu), MSR_X2APIC + reg / 16, &value), 0);
+	return value;
+}
+
+static int msr_set(u32 cpu, u32 reg, u64 value)
+{
+	return lapic_msr_write(host_vcpu(cpu), MSR_X2APIC + reg / 16, value);
+}
+
+static bool is_x2(u32 cpu)
+{
+	return lapic_is_x2apic(host_vcpu(cpu)->lapic);
+}
+
+static bool is_on(u32 cpu)
+{
+	return lapic_base(host_vcpu(cpu)->lapic) & 0x800;
+}
+
+/* By the mode that @cpu is in. */
+static u32 get_any(u32 cpu, u32 reg)
+{
+	return is_x2(cpu) ? (u32)msr_get(cpu, reg) : get(cpu, reg);
+}
+
+static void end_any(u32 cpu)
+{
+	if (is_x2(cpu))
+		assert_int_equal(msr_set(cpu, EOI, 0), 0);
+	else
+		set(cpu, EOI, 0);
+}
+
+static int set_base(u32 cpu, u64 value)
+{
+	return lapic_set_base(host_vcpu(cpu)->lapic, value | (cpu == 0 ? 0x100 : 0));
+}
+
 /* Who has @vector requested, as a mask; then nobody has. */
 static u32 who_has(u8 vector)
 {
 	u32 mask = 0;
 
 	for (u32 cpu = 0; cpu < VMM_HOST_CPUS; cpu++) {
-		if (get(cpu, IRR + 0x10 * (vector / 32)) >> vector % 32 & 1)
+		if (!is_on(cpu)) {
+			assert_int_equal(pending(cpu), 0);
+			continue;
+		}
+		if (get_any(cpu, IRR + 0x10 * (vector / 32)) >> vector % 32 & 1)
 			mask |= 1u << cpu;
 		while (take(cpu))
-			set(cpu, EOI, 0);
+			end_any(cpu);
 	}
 	return mask;
 }
@@ -85,6 +143,7 @@ static u32 who_has(u8 vector)
 static int setup(void **state)
 {
 	vmm_host_setup(state);
+	nr_ends = 0;
 	for (u32 cpu = 0; cpu < VMM_HOST_CPUS; cpu++)
 		host_vcpu(cpu)->lapic = lapic_create(host_vcpu(cpu));
 	lapic_attach(host_vm);
@@ -169,7 +228,7 @@ static void any_access(unused void **state)
 		assert_int_equal(get(cpu, VERSION), 0x50014);
 		assert_int_equal(get(cpu, LDR) & 0xffffff, 0);
 		assert_int_equal(get(cpu, DFR) & 0xfffffff, 0xfffffff);
-		assert_int_equal(get(cpu, SPIV) & ~0x1ffu, 0);
+		assert_int_equal(get(cpu, SPIV) & ~0x3ffu, 0);
 		assert_int_equal(get(cpu, IRR) & 0xffff, 0); /* no vector below 16 */
 	}
 }
@@ -472,7 +531,344 @@ static void virtual_wire(unused void **state)
 	assert_false(lapic_passes_extint(host_vcpu(1)->lapic));
 }
 
+/* ---- errors ------------------------------------------------------------------------------------- */
+
+static void illegal_vectors(unused void **state)
+{
+	set(0, LVT_ERROR, 0xe0);
+	set(3, LVT_ERROR, 0xe3);
+	for (u32 vector = 0; vector < 16; vector++) { /* not sent: only the sender knows */
+		send(0, 3, vector);
+		assert_int_equal(take(0), vector ? 0 : 0xe0); /* once until ESR is written */
+		set(0, EOI, 0);
+		send(0, 3, LOWEST | vector);
+		assert_int_equal(pending(0) | pending(3), 0);
+	}
+	assert_int_equal(get(0, ESR), 0); /* shown by a write alone */
+	set(0, ESR, 0);
+	assert_int_equal(get(0, ESR), 0x20);
+	set(0, ESR, 0xffffffff);
+	assert_int_equal(get(0, ESR), 0);
+	send(0, 3, 15);
+	assert_int_equal(take(0), 0xe0); /* and armed anew */
+	send(0, 3, NMI | 3); /* the vector means nothing */
+	set(3, ESR, 0);
+	assert_int_equal(get(3, ESR), 0);
+
+	lapic_message(host_vm, 3, 15); /* an I/O APIC does not look */
+	assert_int_equal(take(3), 0xe3);
+	set(3, ESR, 0);
+	assert_int_equal(get(3, ESR), 0x40);
+	set(3, EOI, 0);
+	set(3, LVT_TIMER, 0x05);
+	set(3, TIMER_INIT, 1000);
+	vmm_host_clock(1000000);
+	assert_int_equal(take(3), 0xe3);
+	set(3, EOI, 0);
+	for (u32 cpu = 0; cpu < VMM_HOST_CPUS; cpu++)
+		assert_int_equal(get(cpu, IRR) & 0xffff, 0);
+
+	set(2, LVT_ERROR, 7); /* an error that would tell of itself by an error */
+	send(2, 3, 15);
+	set(2, ESR, 0);
+	assert_int_equal(get(2, ESR), 0x20);
+	lapic_message(host_vm, 2, 15);
+	set(1, LVT_ERROR, MASKED | 0xe1);
+	lapic_message(host_vm, 1, 15);
+	assert_int_equal(pending(1) | pending(2), 0);
+	set(1, ESR, 0);
+	assert_int_equal(get(1, ESR), 0x40);
+	lapic_reset(host_vcpu(1)->lapic);
+	assert_int_equal(get(1, ESR), 0);
+}
+
+/* Level-triggered and asked-for ends reach the board, others do not; the last message of a vector counts. */
+static void ends_that_the_board_hears(unused void **state)
+{
+	static const struct { u32 flags, ends; bool level; } message[] = {
+		{0, 0, false}, {TRIGGER_LEVEL, 1, true}, {0, 0, false}, {LAPIC_TELLS_END, 1, false},
+		{TRIGGER_LEVEL, 1, true}, {LAPIC_TELLS_END, 1, false}, {0, 0, false},
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(message); i++) {
+		nr_ends = 0;
+		lapic_message(host_vm, 2, message[i].flags | 0x45);
+		lapic_message(host_vm, 2, 0x56);
+		assert_int_equal(get(2, TMR + 0x20) >> 5 & 1, message[i].level);
+		assert_int_equal(take(2), 0x56);
+		set(2, EOI, 0);
+		assert_int_equal(take(2), 0x45);
+		assert_int_equal(nr_ends, 0);
+		set(2, EOI, 0);
+		assert_int_equal(nr_ends, message[i].ends);
+		assert_true(!nr_ends || last_end == 0x45);
+	}
+}
+
+/* ---- x2APIC --------------------------------------------------------------------------------------- */
+
+static void modes(unused void **state)
+{
+	static const u64 mode[] = {LAPIC_BASE, ON, X2, LAPIC_BASE | 0x400};
+	static const bool legal[3][4] = {{1, 1, 0, 0}, {1, 1, 1, 0}, {1, 0, 1, 0}};
+
+	for (u32 from = 0; from < 3; from++)
+		for (u32 to = 0; to < 4; to++) {
+			assert_int_equal(set_base(1, LAPIC_BASE), 0);
+			assert_int_equal(from >= 1 ? set_base(1, ON) : 0, 0);
+			assert_int_equal(from == 2 ? set_base(1, X2) : 0, 0);
+			assert_int_equal(set_base(1, mode[to]), legal[from][to] ? 0 : -EINVAL);
+			assert_int_equal(lapic_base(host_vcpu(1)->lapic), mode[legal[from][to] ? to : from]);
+		}
+	assert_int_equal(set_base(2, X2 | 1ull << 40), -EINVAL);
+	assert_int_equal(set_base(2, 0xfed00c00), -EINVAL);
+	assert_int_equal(set_base(2, X2 | 0x200), -EINVAL);
+
+	/* What xAPIC mode set goes on, but LDR, DFR and the upper half of ICR. */
+	set(3, LDR, 0x80000000);
+	set(3, ICR_HIGH, 0x02000000);
+	set(3, LVT_ERROR, 0xe3);
+	send(0, 3, 0x41);
+	assert_int_equal(set_base(3, X2), 0);
+	assert_int_equal(msr_get(3, LDR), 8);
+	assert_int_equal(msr_get(3, ICR), 0);
+	assert_int_equal(msr_get(3, LVT_ERROR), 0xe3);
+	assert_int_equal(msr_set(3, ICR, 0x0000000200000044), 0);
+	assert_int_equal(set_base(3, X2), 0); /* no change: all stays */
+	assert_int_equal(msr_get(3, ICR), 0x0000000200000044);
+	assert_int_equal(take(3), 0x41);
+	/* INIT keeps the mode; off and on loses all but the id. */
+	lapic_reset(host_vcpu(3)->lapic);
+	assert_true(is_x2(3));
+	assert_int_equal(msr_get(3, ID), 3);
+	assert_int_equal(msr_get(3, LDR), 8);
+	assert_int_equal(msr_get(3, ICR) | msr_get(3, ISR + 0x20), 0);
+	assert_int_equal(msr_get(3, LVT_ERROR), MASKED);
+	assert_int_equal(set_base(3, LAPIC_BASE), 0);
+	assert_int_equal(set_base(3, ON), 0);
+	assert_int_equal(get(3, ID), 3u << 24);
+	assert_int_equal(get(3, LDR), 0);
+}
+
+static void memory_of_xapic_alone(unused void **state)
+{
+	static const u64 gone[] = {X2, LAPIC_BASE};
+
+	for (u32 i = 0; i < ARRAY_SIZE(gone); i++) {
+		assert_int_equal(set_base(1, gone[i]), 0);
+		for (u32 at = 0; at < PAGE_SIZE; at++) {
+			assert_int_equal(io_mmio_read(host_vcpu(1), gpa(LAPIC_BASE + at), 1), 0xff);
+			io_mmio_write(host_vcpu(1), gpa(LAPIC_BASE + at), 4, 0x5a5a5a5a);
+		}
+		assert_int_equal(get(1, SPIV), 0xffffffff);
+		assert_int_equal(get(2, SPIV), 0x1ff); /* each sees its own */
+	}
+	assert_int_equal(set_base(1, ON), 0);
+	assert_int_equal(get(1, SPIV), 0xff);
+	set(1, SPIV, ENABLED);
+	set(1, SELF_IPI, 0x41); /* no register of xAPIC mode */
+	assert_int_equal(pending(1), 0);
+	assert_int_equal(get(1, SELF_IPI), 0);
+}
+
+/* The manual's table "Local APIC Register Address Map Supported by x2APIC", written down once more. */
+static const struct { u8 from, to; char access; u64 writable; } msr_map[] = {
+	{0x02, 0x03, 'r', 0}, {0x08, 0x08, 'b', 0xff}, {0x0a, 0x0a, 'r', 0}, {0x0b, 0x0b, 'w', 0},
+	{0x0d, 0x0d, 'r', 0}, {0x0f, 0x0f, 'b', 0x3ff}, {0x10, 0x27, 'r', 0}, {0x28, 0x28, 'b', 0},
+	{0x30, 0x30, 'b', 0xffffffff000ccfff}, {0x32, 0x32, 'b', 0x710ff}, {0x33, 0x34, 'b', 0x117ff},
+	{0x35, 0x36, 'b', 0x1f7ff}, {0x37, 0x37, 'b', 0x110ff}, {0x38, 0x38, 'b', 0xffffffff},
+	{0x39, 0x39, 'r', 0}, {0x3e, 0x3e, 'b', 0xb}, {0x3f, 0x3f, 'w', 0xff},
+};
+
+static void registers_as_msrs(unused void **state)
+{
+	assert_int_equal(set_base(1, X2), 0);
+	for (u32 n = 0; n < 0x100; n++) {
+		char access = 0;
+		u64 writable = 0, value;
+		for (u32 i = 0; i < ARRAY_SIZE(msr_map); i++)
+			if (n >= msr_map[i].from && n <= msr_map[i].to) {
+				access = msr_map[i].access;
+				writable = msr_map[i].writable;
+			}
+		int read = access == 'r' || access == 'b' ? 0 : -EINVAL;
+		int write = access == 'w' || access == 'b' ? 0 : -EINVAL;
+		assert_int_equal(lapic_msr_read(host_vcpu(1), MSR_X2APIC + n, &value), read);
+		assert_int_equal(msr_set(1, n * 16, 0), write);
+		for (u32 bit = 0; bit < 64; bit++)
+			assert_int_equal(msr_set(1, n * 16, 1ull << bit), writable >> bit & 1 ? write : -EINVAL);
+	}
+	assert_int_equal(msr_get(1, ID), 1);
+	assert_int_equal(msr_get(1, VERSION), 0x50014);
+}
+
+/* The same registers by the other way. */
+static void msrs_work(unused void **state)
+{
+	assert_int_equal(set_base(1, X2), 0);
+	assert_int_equal(msr_set(1, SPIV, 0x1a5), 0);
+	assert_int_equal(msr_get(1, SPIV), 0x1a5);
+	assert_int_equal(msr_set(1, LVT_TIMER, 0x1000 | DEADLINE | 0x62), 0); /* bit 12 is read-only */
+	assert_int_equal(msr_get(1, LVT_TIMER), DEADLINE | 0x62);
+	assert_int_equal(msr_set(1, LVT_TIMER, 0x60), 0);
+	assert_int_equal(msr_set(1, TIMER_DIVIDE, 0xb), 0);
+	assert_int_equal(msr_set(1, TIMER_INIT, 0xffffffff), 0);
+	vmm_host_clock(0x7fffffff);
+	assert_int_equal(msr_get(1, TIMER_NOW), 0x80000000);
+	assert_int_equal(msr_set(1, TIMER_INIT, 0), 0);
+	assert_int_equal(msr_set(1, TPR, 0x4f), 0);
+	assert_int_equal(msr_get(1, PPR), 0x40);
+	assert_int_equal(msr_set(1, SELF_IPI, 0x52), 0);
+	assert_int_equal(msr_get(1, IRR + 0x20), 1u << 0x12);
+	assert_int_equal(take(1), 0x52);
+	assert_int_equal(msr_get(1, ISR + 0x20), 1u << 0x12);
+	assert_int_equal(msr_set(1, EOI, 1), -EINVAL);
+	assert_int_equal(msr_get(1, ISR + 0x20), 1u << 0x12);
+	assert_int_equal(msr_set(1, EOI, 0), 0);
+	assert_int_equal(msr_get(1, ISR + 0x20), 0);
+	for (u32 cpu = 0; cpu < VMM_HOST_CPUS; cpu++)
+		assert_int_equal(pending(cpu), 0); /* to itself alone */
+	assert_int_equal(msr_set(1, SELF_IPI, 9), 0);
+	assert_int_equal(msr_set(1, ESR, 1), -EINVAL);
+	assert_int_equal(msr_set(1, ESR, 0), 0);
+	assert_int_equal(msr_get(1, ESR), 0x20);
+}
+
+/* Every destination near a border, from each kind of sender to each kind of receiver. */
+static void mixed_modes(unused void **state)
+{
+	static const u32 dests[] = {0, 1, 2, 3, 4, 8, 9, 0xf, 0xfe, 0xff, 0x100, 0x101, 0x10f, 0x10002,
+				    0x1000f, 0xff000000, 0xff000001, 0xffff000f, 0xfffffffe, 0xffffffff};
+
+	set(0, LDR, 0x10000000); /* another bit than x2APIC would give it; vCPU 3 has none */
+	assert_int_equal(set_base(1, X2), 0);
+	assert_int_equal(set_base(2, X2), 0);
+	for (u32 i = 0; i < ARRAY_SIZE(dests); i++) {
+		u32 d = dests[i], all = 0xf;
+		u32 physical = d == ~0u ? all : d < VMM_HOST_CPUS ? 1u << d : 0;
+		u32 x2 = d >> 16 ? 0 : d & 6, x = d >> 8 ? 0 : d >> 4 & 1;
+
+		assert_int_equal(msr_set(1, ICR, (u64)d << 32 | 0x41), 0);
+		assert_int_equal(who_has(0x41), physical);
+		assert_int_equal(msr_get(1, ICR), (u64)d << 32 | 0x41);
+		assert_int_equal(msr_set(1, ICR, (u64)d << 32 | LOGICAL | 0x42), 0);
+		assert_int_equal(who_has(0x42), d == ~0u ? all : x | x2);
+		if (d > 0xff)
+			continue;
+		send(0, d, 0x43);
+		assert_int_equal(who_has(0x43), d == 0xff ? all : physical);
+		lapic_message(host_vm, d, 0x44);
+		assert_int_equal(who_has(0x44), d == 0xff ? all : physical);
+		send(0, d, LOGICAL | 0x45);
+		assert_int_equal(who_has(0x45), x | x2);
+		lapic_message(host_vm, d, LOGICAL | 0x46);
+		assert_int_equal(who_has(0x46), x | x2);
+	}
+	assert_int_equal(msr_set(2, ICR, TO_OTHERS | 0x47), 0);
+	assert_int_equal(who_has(0x47), 0xb);
+	assert_int_equal(msr_set(2, ICR, 3ull << 32 | NMI), 0);
+	assert_true(host_vcpu(3)->nmi_pending);
+}
+
+/* ---- anything ------------------------------------------------------------------------------------- */
+
+/* What holds of every local APIC at any time. */
+static void invariants(u32 cpu)
+{
+	int requested = -1, service = -1;
+
+	if (!is_on(cpu)) {
+		assert_int_equal(pending(cpu), 0);
+		return;
+	}
+	for (u32 i = 0; i < 8; i++) {
+		u32 irr = get_any(cpu, IRR + i * 16), isr = get_any(cpu, ISR + i * 16);
+		if (i == 0)
+			assert_int_equal((irr | isr | get_any(cpu, TMR)) & 0xffff, 0);
+		requested = irr ? (int)i * 32 + 31 - __builtin_clz(irr) : requested;
+		service = isr ? (int)i * 32 + 31 - __builtin_clz(isr) : service;
+	}
+	u32 ppr = get_any(cpu, PPR), tpr = get_any(cpu, TPR);
+	assert_int_equal(ppr >> 4, MAX((int)tpr >> 4, service >= 0 ? service >> 4 : 0));
+	assert_int_equal(pending(cpu), requested >= 0 && requested >> 4 > (int)ppr >> 4 ? requested : 0);
+	assert_int_equal(get_any(cpu, SPIV) & ~0x3ffu, 0);
+	assert_int_equal(get_any(cpu, ESR) & ~0x60u, 0);
+	if (!(get_any(cpu, SPIV) & 0x100))
+		for (u32 reg = LVT_TIMER; reg <= LVT_ERROR; reg += 0x10)
+			assert_true(get_any(cpu, reg) & MASKED);
+}
+
+static void random_write(struct rng *r, u32 cpu)
+{
+	static const u32 regs[] = {TPR, EOI, LDR, DFR, SPIV, ESR, ICR, ICR_HIGH, LVT_TIMER, LVT_LINT0,
+				   LVT_ERROR, TIMER_INIT, TIMER_DIVIDE, SELF_IPI};
+	u32 reg = rng_percent(r, 80) ? regs[rng_below(r, ARRAY_SIZE(regs))] : rng_below(r, 0x100) * 16;
+	u64 value = rng_next(r) >> rng_below(r, 64);
+
+	if (reg == SPIV && rng_percent(r, 80))
+		value |= 0x100;
+	if (reg == TPR && rng_percent(r, 80))
+		value = 0;
+	if (is_x2(cpu) && reg == ICR && rng_percent(r, 90))
+		value &= 0x00000003000ccfff;
+	if (is_x2(cpu) && rng_percent(r, 90))
+		(void)!msr_set(cpu, reg, value);
+	else
+		set(cpu, reg, (u32)value);
+}
+
+static void anything(unused void **state)
+{
+	struct rng r = rng_seeded(0x2a91c);
+	u32 taken = 0, x2 = 0, xapic = 0, errors = 0;
+
+	for (int step = 0; step < 100000; step++) {
+		u32 cpu = rng_below(&r, VMM_HOST_CPUS), other = rng_below(&r, VMM_HOST_CPUS);
+		switch (rng_below(&r, 8)) {
+		case 0: lapic_message(host_vm, rng_below(&r, 256), rng_next(&r) & 0x1ffff); break;
+		case 1: taken += take(cpu) != 0; break;
+		case 2:
+			if (is_on(cpu))
+				end_any(cpu);
+			break;
+		case 3: vmm_host_clock(rng_below(&r, 100000)); break;
+		case 4: /* the mode, or INIT; most are soon enabled again */
+			if (rng_percent(&r, 10))
+				(void)!set_base(cpu, LAPIC_BASE | rng_below(&r, 4) << 10);
+			else if (rng_percent(&r, 2))
+				lapic_reset(host_vcpu(cpu)->lapic);
+			else if (!is_on(cpu))
+				(void)!set_base(cpu, ON);
+			break;
+		case 5:
+			if (is_x2(cpu))
+				assert_int_equal(msr_set(cpu, SPIV, ENABLED), 0);
+			else
+				set(cpu, SPIV, ENABLED);
+			break;
+		default:
+			random_write(&r, cpu);
+		}
+		invariants(cpu);
+		invariants(other);
+		x2 += is_x2(cpu);
+		xapic += is_on(cpu) && !is_x2(cpu);
+		errors += is_on(cpu) && get_any(cpu, ESR);
+	}
+	assert_in_range(taken, 500, ~0u); /* it went everywhere */
+	assert_in_range(x2, 5000, ~0u);
+	assert_in_range(xapic, 5000, ~0u);
+	assert_in_range(errors, 500, ~0u);
+	for (u32 cpu = 0; cpu < VMM_HOST_CPUS; cpu++)
+		lapic_timer_stop(lapic_timer(host_vcpu(cpu)->lapic));
+}
+
 /* ---- the timer ----------------------------------------------------------------------------------- */
+
+static void set_deadline(struct lapic *l, u64 tsc, u64 now)
+{
+	lapic_timer_set_deadline(lapic_timer(l), tsc, now);
+}
 
 static u32 fired(u32 cpu, u8 vector)
 {
@@ -529,6 +925,18 @@ static void periodic(unused void **state)
 		assert_true(get(2, TIMER_NOW) <= 1000003);
 	}
 	assert_int_equal(n, 10000ull * 1000000 / 1000003);
+	/* The host came late: what was missed is gone, the rest comes at its time. */
+	struct lapic_timer *t = lapic_timer(host_vcpu(2)->lapic);
+	set(2, TIMER_INIT, 1000000);
+	timer_cancel(&t->timer);
+	vmm_host_clock(3700000);
+	t->timer.fn(&t->timer);
+	assert_int_equal(fired(2, 0x61), 1);
+	assert_int_equal(get(2, TIMER_NOW), 300000);
+	vmm_host_clock(299999);
+	assert_int_equal(fired(2, 0x61), 0);
+	vmm_host_clock(1);
+	assert_int_equal(fired(2, 0x61), 1);
 	set(2, LVT_TIMER, 0x61); /* another mode: it stops */
 	vmm_host_clock(1000000000);
 	assert_int_equal(fired(2, 0x61), 0);
@@ -542,27 +950,60 @@ static void periodic(unused void **state)
 	assert_int_equal(fired(2, 0x61), 0);
 }
 
+/* What is left goes on at the new pace; a period is of the initial count. */
+static void divide_changes(unused void **state)
+{
+	set(1, TIMER_DIVIDE, 0xb);
+	set(1, LVT_TIMER, 0x60);
+	set(1, TIMER_INIT, 1000000);
+	vmm_host_clock(600000);
+	set(1, TIMER_DIVIDE, 1); /* by 4 */
+	assert_int_equal(get(1, TIMER_NOW), 400000);
+	vmm_host_clock(4 * 400000 - 1);
+	assert_int_equal(get(1, TIMER_NOW), 0);
+	assert_int_equal(fired(1, 0x60), 0);
+	vmm_host_clock(1);
+	assert_int_equal(fired(1, 0x60), 1);
+	set(1, TIMER_DIVIDE, 0xb); /* it stands: nothing begins */
+	vmm_host_clock(1000000000);
+	assert_int_equal(fired(1, 0x60), 0);
+
+	set(1, LVT_TIMER, 0x61 | PERIODIC);
+	set(1, TIMER_INIT, 1000000);
+	vmm_host_clock(250000);
+	set(1, TIMER_DIVIDE, 0); /* by 2 */
+	vmm_host_clock(2 * 750000 - 1);
+	assert_int_equal(fired(1, 0x61), 0);
+	vmm_host_clock(1);
+	assert_int_equal(fired(1, 0x61), 1);
+	vmm_host_clock(2 * 1000000 - 1);
+	assert_int_equal(fired(1, 0x61), 0);
+	vmm_host_clock(1);
+	assert_int_equal(fired(1, 0x61), 1);
+	set(1, TIMER_INIT, 0);
+}
+
 static void tsc_deadline(unused void **state)
 {
 	struct lapic *l = host_vcpu(3)->lapic;
 	u64 khz = clock_tsc_hz() / 1000;
 
-	lapic_set_tsc_deadline(l, 5000, 0); /* not in that mode: ignored */
-	assert_int_equal(lapic_tsc_deadline(l), 0);
+	set_deadline(l, 5000, 0); /* not in that mode: ignored */
+	assert_int_equal(lapic_timer(l)->tsc_deadline, 0);
 	set(3, LVT_TIMER, 0x62 | DEADLINE);
-	lapic_set_tsc_deadline(l, 1000 + 2 * khz, 1000);
-	assert_int_equal(lapic_tsc_deadline(l), 1000 + 2 * khz);
+	set_deadline(l, 1000 + 2 * khz, 1000);
+	assert_int_equal(lapic_timer(l)->tsc_deadline, 1000 + 2 * khz);
 	assert_int_equal(get(3, TIMER_NOW), 0);
 	vmm_host_clock(1999000);
 	assert_int_equal(fired(3, 0x62), 0);
 	vmm_host_clock(2000);
 	assert_int_equal(fired(3, 0x62), 1);
-	assert_int_equal(lapic_tsc_deadline(l), 0);
-	lapic_set_tsc_deadline(l, 10, 1000); /* past: at once */
+	assert_int_equal(lapic_timer(l)->tsc_deadline, 0);
+	set_deadline(l, 10, 1000); /* past: at once */
 	vmm_host_clock(1);
 	assert_int_equal(fired(3, 0x62), 1);
-	lapic_set_tsc_deadline(l, 1000 + khz, 1000);
-	lapic_set_tsc_deadline(l, 0, 1000);
+	set_deadline(l, 1000 + khz, 1000);
+	set_deadline(l, 0, 1000);
 	vmm_host_clock(1000000000);
 	assert_int_equal(fired(3, 0x62), 0);
 	set(3, TIMER_INIT, 1000); /* counts nothing in this mode */
@@ -599,7 +1040,16 @@ int main(void)
 		reset_test(virtual_wire),
 		lapic_test(one_shot),
 		lapic_test(periodic),
+		lapic_test(divide_changes),
 		lapic_test(tsc_deadline),
+		lapic_test(illegal_vectors),
+		lapic_test(ends_that_the_board_hears),
+		lapic_test(modes),
+		lapic_test(memory_of_xapic_alone),
+		lapic_test(registers_as_msrs),
+		lapic_test(msrs_work),
+		lapic_test(mixed_modes),
+		lapic_test(anything),
 		reset_test(no_memory),
 	};
 

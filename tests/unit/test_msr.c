@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* sources: kernel/vmm/msr.c kernel/vmm/devices/lapic.c kernel/vmm/io.c tests/unit/vmm_host.c */
+/* sources: kernel/vmm/msr.c kernel/vmm/devices/lapic.c kernel/vmm/devices/lapic_timer.c kernel/vmm/io.c
+ * tests/unit/vmm_host.c */
 /* The table of model-specific registers: what exists, what may be written to it, and that nothing
  * else does. */
 #include "vmm_host.h"
@@ -10,7 +11,7 @@
 #include "vmm/devices/lapic.h"
 #include "vmm/exit.h"
 
-void board_level_ended(unused struct vm *vm, unused u8 vector)
+void board_interrupt_ended(unused struct vm *vm, unused u8 vector)
 {
 }
 
@@ -142,11 +143,56 @@ static void apic_base(unused void **state)
 	assert_int_equal(get(MSR_APIC_BASE), LAPIC_BASE | 0x900);
 	v = host_vcpu(1);
 	assert_int_equal(get(MSR_APIC_BASE), LAPIC_BASE | 0x800);
-	assert_int_equal(msr_write(v, MSR_APIC_BASE, LAPIC_BASE | 0xc00), -EINVAL); /* x2APIC */
+	assert_int_equal(msr_write(v, MSR_APIC_BASE, LAPIC_BASE | 0x400), -EINVAL);
 	assert_int_equal(msr_write(v, MSR_APIC_BASE, 0xfed00800), -EINVAL);
 	assert_int_equal(msr_write(v, MSR_APIC_BASE, LAPIC_BASE | 1ull << 40), -EINVAL);
 	assert_int_equal(msr_write(v, MSR_APIC_BASE, LAPIC_BASE), 0);
 	assert_int_equal(get(MSR_APIC_BASE), LAPIC_BASE);
+}
+
+/* They exist in x2APIC mode alone; there "ignore" is not for them. */
+static void x2apic(unused void **state)
+{
+	u64 value;
+
+	for (u32 ignore = 0; ignore < 2; ignore++) {
+		v = host_vcpu(ignore);
+		host_vm->config.msr_ignore = ignore;
+		for (u32 msr = 0x800; msr < 0x900; msr++)
+			assert_int_equal(msr_read(v, msr, &value), ignore ? 0 : -EINVAL);
+		assert_int_equal(msr_write(v, 0x80f, 0x1ff), ignore ? 0 : -EINVAL);
+		assert_int_equal(msr_write(v, MSR_APIC_BASE, LAPIC_BASE | 0xc00), 0);
+		assert_int_equal(get(MSR_APIC_BASE), LAPIC_BASE | 0xc00 | (ignore ? 0 : 0x100));
+		assert_int_equal(get(0x802), ignore);
+		assert_int_equal(get(0x80d), 1u << ignore);
+		assert_int_equal(msr_write(v, 0x80f, 0x1ff), 0);
+		assert_int_equal(get(0x80f), 0x1ff);
+		assert_int_equal(msr_write(v, 0x830, 1ull << 32 | 0x61), 0);
+		assert_int_equal(get(0x830), 1ull << 32 | 0x61);
+		assert_int_equal(msr_write(v, 0x80b, 1), -EINVAL);
+		assert_int_equal(msr_write(v, 0x80f, 1ull << 32), -EINVAL);
+		assert_int_equal(msr_write(v, 0x802, 0), -EINVAL);
+		assert_int_equal(msr_read(v, 0x80b, &value), -EINVAL);
+		assert_int_equal(msr_read(v, 0x80e, &value), -EINVAL);
+		assert_int_equal(msr_read(v, 0x8ff, &value), -EINVAL);
+		assert_int_equal(msr_write(v, MSR_APIC_BASE, LAPIC_BASE | 0x800), -EINVAL);
+		assert_int_equal(msr_write(v, MSR_APIC_BASE, LAPIC_BASE), 0);
+		assert_int_equal(msr_write(v, MSR_APIC_BASE, LAPIC_BASE | 0xc00), -EINVAL);
+	}
+	for (u32 i = 0; i < 2; i++)
+		assert_int_equal(lapic_pending(host_vcpu(i)->lapic, 0), 0);
+}
+
+static void no_apic(unused void **state)
+{
+	lapic_destroy(v->lapic);
+	host_vm->config.apic = false;
+	v->lapic = lapic_create(v);
+	assert_int_equal(msr_write(v, MSR_APIC_BASE, LAPIC_BASE | 0xc00), -EINVAL);
+	assert_int_equal(msr_write(v, MSR_APIC_BASE, LAPIC_BASE | 0x800), 0); /* it cannot be switched on */
+	assert_int_equal(get(MSR_APIC_BASE), LAPIC_BASE | 0x100);
+	assert_int_equal(msr_write(v, MSR_APIC_BASE, LAPIC_BASE | 0xc00), -EINVAL);
+	assert_int_equal(msr_write(v, 0x80b, 0), -EINVAL);
 }
 
 /* Those that guests look at and that say: nothing here. */
@@ -200,6 +246,8 @@ int main(void)
 		msr_test(pat),
 		msr_test(tsc),
 		msr_test(apic_base),
+		msr_test(x2apic),
+		msr_test(no_apic),
 		msr_test(fixed_ones),
 		msr_test(sweep),
 	};

@@ -10,6 +10,7 @@
 #include "vmm/devices/ioapic.h"
 #include "vmm/devices/irq.h"
 #include "vmm/devices/lapic.h"
+#include "vmm/devices/lapic_timer.h"
 #include "vmm/devices/pci_bus.h"
 #include "vmm/devices/pic.h"
 #include "vmm/devices/pit.h"
@@ -113,9 +114,15 @@ void board_serve(struct vcpu *v)
 		virtio_dev_serve(&v->vm->board->disk->dev, v);
 }
 
-void board_level_ended(struct vm *vm, u8 vector)
+void board_interrupt_ended(struct vm *vm, u8 vector)
 {
-	ioapic_eoi(&vm->board->ioapic, vector);
+	if (ioapic_eoi(&vm->board->ioapic, vector))
+		pit_irq_taken(&vm->board->pit);
+}
+
+void board_timer_rerouted(struct vm *vm)
+{
+	pit_forget(&vm->board->pit);
 }
 
 struct ioapic *board_ioapic(struct vm *vm)
@@ -148,7 +155,7 @@ void board_quiesce(struct vm *vm)
 	pit_stop(&vm->board->pit);
 	rtc_stop(&vm->board->rtc);
 	for (u32 i = 0; i < vm->nr_vcpus; i++)
-		lapic_stop(vm->vcpus[i]->lapic);
+		lapic_timer_stop(lapic_timer(vm->vcpus[i]->lapic));
 	guest_console_end(&vm->board->com1.console);
 }
 

@@ -19,8 +19,10 @@ int must_check board_add_disk(struct vm *vm, const struct guest_disk *disk);
 void board_quiesce(struct vm *vm);
 void board_destroy(struct vm *vm);
 
-/* board_level_ended - a local APIC has ended the level-triggered @vector. */
-void board_level_ended(struct vm *vm, u8 vector);
+/* board_interrupt_ended - a local APIC has ended @vector, which came level-triggered or from the timer. */
+void board_interrupt_ended(struct vm *vm, u8 vector);
+/* board_timer_rerouted - the I/O APIC's entry for the timer was written. => no lock of the chip held */
+void board_timer_rerouted(struct vm *vm);
 struct ioapic *board_ioapic(struct vm *vm); /* NULL: this board has none */
 /* board_attach - the operator sits at @vm's console, or no longer. board_type - he typed @bytes there.
  * => no lock held. Return false if @vm runs no more. */

@@ -5,17 +5,19 @@
  *	level   a high input is sent, and remote IRR stands until the EOI of its vector; then, if it is
  *	        still high, once more
  *
+ * The timer's input, by edges, is told of as well: who counts ticks gets those that it slept through one
+ * after the other, each after the end of the last (pit_irq_taken). Any write to its entry voids them.
+ *
  * A message leaves without the lock: what a local APIC does with it may lead back here. */
 #include "vmm/devices/ioapic.h"
 
+#include "vmm/devices/board.h"
 #include "vmm/devices/lapic.h"
 #include "vmm/io.h"
 #include "vmm/vm.h"
 
 enum { WINDOW_SELECT = 0x00, WINDOW_DATA = 0x10 };
 enum { REG_ID, REG_VERSION, REG_ARBITRATION, REG_ENTRIES = 0x10 };
-
-#define VERSION 0x11u
 
 /* A redirection entry. */
 #define ENTRY_STATUS     (1ull << 12) /* never seen: messages are delivered at once */
@@ -37,9 +39,10 @@ static bool may_send(struct ioapic *a, u32 pin)
 	return true;
 }
 
-static void send(struct ioapic *a, u64 entry)
+static void send(struct ioapic *a, u32 pin, u64 entry)
 {
-	lapic_message(a->vm, entry >> 56, (u32)entry & 0xffff);
+	lapic_message(a->vm, entry >> 56,
+		      (entry & 0xffff) | (pin == IOAPIC_TIMER_INPUT ? LAPIC_TELLS_END : 0));
 }
 
 void ioapic_set(struct ioapic *a, u32 pin, bool level)
@@ -53,12 +56,14 @@ void ioapic_set(struct ioapic *a, u32 pin, bool level)
 	bool out = (rises || (entry & ENTRY_LEVEL)) && may_send(a, pin);
 	spin_unlock_irqrestore(&a->lock, flags);
 	if (out)
-		send(a, entry);
+		send(a, pin, entry);
 }
 
-void ioapic_eoi(struct ioapic *a, u8 vector)
+bool ioapic_eoi(struct ioapic *a, u8 vector)
 {
 	for (u32 pin = 0; pin < IOAPIC_INPUTS; pin++) {
+		if (!(atomic_load(&a->entry[pin]) & ENTRY_REMOTE_IRR)) /* it was sent under the lock */
+			continue;
 		u64 flags = spin_lock_irqsave(&a->lock);
 		u64 entry = a->entry[pin];
 		bool out = false;
@@ -69,8 +74,9 @@ void ioapic_eoi(struct ioapic *a, u8 vector)
 		}
 		spin_unlock_irqrestore(&a->lock, flags);
 		if (out)
-			send(a, entry);
+			send(a, pin, entry);
 	}
+	return (u8)atomic_load(&a->entry[IOAPIC_TIMER_INPUT]) == vector;
 }
 
 /* ---- registers ------------------------------------------------------------------------------------- */
@@ -84,7 +90,7 @@ static u32 register_read(const struct ioapic *a)
 	switch (a->select) {
 	case REG_ID:
 	case REG_ARBITRATION: return (u32)a->id << 24;
-	case REG_VERSION: return (IOAPIC_INPUTS - 1) << 16 | VERSION;
+	case REG_VERSION: return (IOAPIC_INPUTS - 1) << 16 | IOAPIC_VERSION;
 	default: return 0;
 	}
 }
@@ -132,19 +138,22 @@ static void ioapic_write(unused struct vcpu *v, void *dev, u64 offset, unsigned 
 		a->select = value;
 	else if (offset == WINDOW_DATA && bytes >= 4)
 		entry = register_write(a, (u32)value);
-	bool sent = entry && may_send(a, entry - a->entry);
+	u32 pin = (a->select - REG_ENTRIES) / 2;
+	bool sent = entry && may_send(a, pin);
 	if (sent)
 		out = *entry;
 	spin_unlock_irqrestore(&a->lock, flags);
 	if (sent)
-		send(a, out);
+		send(a, pin, out);
+	if (offset == WINDOW_DATA && pin == IOAPIC_TIMER_INPUT)
+		board_timer_rerouted(a->vm);
 }
 
 static const struct io_ops ioapic_io = {.name = "ioapic", .read = ioapic_read, .write = ioapic_write};
 
 void ioapic_attach(struct ioapic *a, struct vm *vm)
 {
-	*a = (struct ioapic){.vm = vm};
+	*a = (struct ioapic){.vm = vm, .id = vm->config.cpus}; /* as the tables say */
 	spin_init(&a->lock, RANK_IRQ_CHIP);
 	for (u32 i = 0; i < IOAPIC_INPUTS; i++)
 		a->entry[i] = ENTRY_MASKED;

@@ -11,6 +11,7 @@ struct vm;
 #define IOAPIC_BASE   0xfec00000ul
 #define IOAPIC_INPUTS 24
 #define IOAPIC_TIMER_INPUT 2
+#define IOAPIC_VERSION 0x11u
 
 struct ioapic {
 	struct spinlock lock; /* RANK_IRQ_CHIP */
@@ -24,6 +25,6 @@ struct ioapic {
 void ioapic_attach(struct ioapic *a, struct vm *vm);
 /* ioapic_set - input @pin is high or low. => any context */
 void ioapic_set(struct ioapic *a, u32 pin, bool level);
-/* ioapic_eoi - a local APIC has ended @vector, which came level-triggered: inputs that are still high are
- * sent again. => any context */
-void ioapic_eoi(struct ioapic *a, u8 vector);
+/* ioapic_eoi - a local APIC has ended @vector, which came level-triggered or from the timer's input: level
+ * inputs that are still high are sent again. Returns true if it is the timer's. => any context */
+bool ioapic_eoi(struct ioapic *a, u8 vector);

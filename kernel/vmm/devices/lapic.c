@@ -7,43 +7,50 @@
  *
  * ICR is never seen busy: a message is delivered before the write returns.
  *
- * The timer counts nanoseconds, divided as the guest asks; a struct timer is armed for its end, and what
- * it shows is computed from the clock. The vCPU's thread stops it before it changes anything that its
- * function reads, so the two need no lock.
+ * Modes: xAPIC has its registers in memory and destinations of 8 bits; x2APIC has them as MSRs, without
+ * DFR, ICR's halves as one, an LDR that follows from the id, and destinations of 32 bits. vCPUs may
+ * differ: who sends widens the destination as its mode says (I/O APIC and MSI: 8 bits), who receives
+ * compares as its own mode says.
+ *
+ * Errors, which are illegal vectors alone, gather in `errors`, and the LVT's error entry tells of the
+ * first; a write to ESR shows them there and begins anew.
+ *
+ * Not here: the timer (lapic_timer.c), remote reads, arbitration (lowest priority: the first that can).
  *
  * LINT0 of vCPU 0 is the output of the 8259s. It comes up as a firmware leaves it: let through, so that a
  * guest that knows no APIC has its interrupts ("virtual wire"). */
 #include "vmm/devices/lapic.h"
 
-#include "cpu/clock.h"
 #include "lib/errno.h"
 #include "mm/objcache.h"
-#include "sched/timer.h"
 #include "vmm/devices/board.h"
+#include "vmm/devices/lapic_timer.h"
 #include "vmm/io.h"
 #include "vmm/vm.h"
 
 enum lapic_register {
-	REG_ID = 0x20, REG_VERSION = 0x30, REG_TPR = 0x80, REG_APR = 0x90, REG_PPR = 0xa0,
-	REG_EOI = 0xb0, REG_LDR = 0xd0, REG_DFR = 0xe0, REG_SPIV = 0xf0, REG_ISR = 0x100, REG_TMR = 0x180,
-	REG_IRR = 0x200, REG_ESR = 0x280, REG_ICR = 0x300, REG_ICR_HIGH = 0x310,
-	REG_LVT_TIMER = 0x320, REG_LVT_ERROR = 0x370, REG_TIMER_INIT = 0x380, REG_TIMER_NOW = 0x390,
-	REG_TIMER_DIVIDE = 0x3e0,
+	REG_ID = 0x20, REG_VERSION = 0x30, REG_TPR = 0x80, REG_PPR = 0xa0, REG_EOI = 0xb0, REG_LDR = 0xd0,
+	REG_DFR = 0xe0, REG_SPIV = 0xf0, REG_ISR = 0x100, REG_TMR = 0x180, REG_IRR = 0x200, REG_ESR = 0x280,
+	REG_ICR = 0x300, REG_ICR_HIGH = 0x310, REG_LVT_TIMER = 0x320, REG_LVT_THERMAL = 0x330,
+	REG_LVT_COUNTERS = 0x340, REG_LVT_LINT0 = 0x350, REG_LVT_LINT1 = 0x360, REG_LVT_ERROR = 0x370,
+	REG_TIMER_INIT = 0x380, REG_TIMER_NOW = 0x390, REG_TIMER_DIVIDE = 0x3e0, REG_SELF_IPI = 0x3f0,
 };
 
-#define LVT_MASKED (1u << 16)
 #define LVT_EXTINT (7u << 8)
 #define LVT_NMI    (4u << 8)
-/* Two bits of the timer's LVT. */
-enum timer_mode { TIMER_ONE_SHOT, TIMER_PERIODIC, TIMER_DEADLINE };
-#define TIMER_PERIOD_MIN_NS 20000 /* what is quicker is served at this pace */
+#define LVT_STATUS (1u << 12 | 1u << 14) /* read-only: nothing is ever on its way here */
 #define LEVEL_TRIGGERED (1u << 15) /* in messages */
+#define TO_LOGICAL (1u << 11)
+#define TO_SELF    (1u << 18)
+#define BROADCAST  (~0u)
 #define SPIV_ENABLED (1u << 8)
 #define BASE_BSP    (1u << 8)
 #define BASE_X2APIC (1u << 10)
 #define BASE_ENABLED (1u << 11)
+#define ESR_SENT     (1u << 5) /* an illegal vector: below 16 */
+#define ESR_RECEIVED (1u << 6)
 
-enum { LVT_TIMER, LVT_LINT0 = 3, LVT_LINT1, NR_LVT = 6 }; /* and thermal, performance, error */
+enum { LVT_TIMER, LVT_LINT0 = 3, LVT_LINT1, LVT_ERROR, NR_LVT }; /* and thermal, performance counters */
 
 enum delivery { DELIVER_FIXED, DELIVER_LOWEST, DELIVER_SMI, DELIVER_NMI = 4, DELIVER_INIT, DELIVER_SIPI };
 
@@ -51,23 +58,38 @@ struct lapic {
 	struct vcpu *vcpu; /* [o] */
 	u32 irr[8];        /* [a] */
 	u32 isr[8];        /* [t] */
-	u32 tmr[8];        /* [a] which of them came level-triggered: the I/O APIC hears of their end */
+	u32 tmr[8];        /* [a] which of them came level-triggered */
+	u32 tells[8];      /* [a] of which the board hears the end: these, and LAPIC_TELLS_END */
 	u32 ldr, dfr;      /* [a] others read them to route logical destinations */
 	u32 spiv;          /* [a] */
 	u8 tpr;            /* [t] as written; the processor keeps the class alone */
-	u32 esr, icr_high, icr, timer_init, timer_divide; /* [t] */
-	u32 lvt[NR_LVT];   /* [t]; the timer's [a] */
-	struct timer timer;
-	u64 timer_start_ns, timer_end_ns; /* [t] while it is stopped, else its function's; end 0: stopped */
-	u64 timer_period_ns; /* [t] 0: once */
-	u64 tsc_deadline;    /* [t] as written, 0 when it has passed */
-	bool enabled;      /* [a] by APIC_BASE */
+	u32 esr, icr_high, icr; /* [t] */
+	u32 errors;        /* [a] since ESR was written */
+	u32 lvt[NR_LVT];   /* [t]; the timer's and the error's [a] */
+	struct lapic_timer timer;
+	u32 base;          /* [a] two bits of APIC_BASE: the mode; 0: switched off */
+};
+
+/* What of a register can be written, and, as an MSR, which access it allows and that other bits are
+ * reserved. Not as MSRs: DFR, ICR's upper half. Only as MSR: SELF IPI. */
+enum { READ = 1, WRITE = 2 };
+static const struct { u32 writable; u8 access; } registers[0x100] = {
+	[REG_ID >> 4] = {0, READ}, [REG_VERSION >> 4] = {0, READ}, [REG_PPR >> 4] = {0, READ},
+	[REG_TPR >> 4] = {0xff, READ | WRITE}, [REG_EOI >> 4] = {0, WRITE},
+	[REG_LDR >> 4] = {0xff000000, READ}, [REG_DFR >> 4] = {0xf0000000, 0},
+	[REG_SPIV >> 4] = {0x3ff, READ | WRITE}, [REG_ESR >> 4] = {0, READ | WRITE},
+	[REG_ISR >> 4 ... (REG_ESR >> 4) - 1] = {0, READ},
+	[REG_ICR >> 4] = {0xccfff, READ | WRITE}, [REG_ICR_HIGH >> 4] = {0xff000000, 0},
+	[REG_LVT_TIMER >> 4] = {0x710ff, READ | WRITE}, [REG_LVT_ERROR >> 4] = {0x110ff, READ | WRITE},
+	[REG_LVT_THERMAL >> 4 ... REG_LVT_COUNTERS >> 4] = {0x117ff, READ | WRITE},
+	[REG_LVT_LINT0 >> 4 ... REG_LVT_LINT1 >> 4] = {0x1f7ff, READ | WRITE},
+	[REG_TIMER_INIT >> 4] = {~0u, READ | WRITE}, [REG_TIMER_NOW >> 4] = {0, READ},
+	[REG_TIMER_DIVIDE >> 4] = {0xb, READ | WRITE}, [REG_SELF_IPI >> 4] = {0xff, WRITE},
 };
 
 static struct objcache lapic_cache;
 
-static void timer_fires(struct timer *t);
-static void timer_stop(struct lapic *l);
+static void timer_fired(struct lapic_timer *t, u8 vector);
 
 struct lapic *lapic_create(struct vcpu *v)
 {
@@ -80,8 +102,8 @@ struct lapic *lapic_create(struct vcpu *v)
 	if (!l)
 		return NULL;
 	l->vcpu = v;
-	l->enabled = v->vm->config.apic;
-	timer_setup(&l->timer, timer_fires);
+	l->base = v->vm->config.apic ? BASE_ENABLED : 0;
+	lapic_timer_setup(&l->timer, &l->lvt[LVT_TIMER], timer_fired);
 	lapic_reset(l);
 	if (v->index == 0) {
 		l->spiv |= SPIV_ENABLED;
@@ -93,30 +115,33 @@ struct lapic *lapic_create(struct vcpu *v)
 
 void lapic_destroy(struct lapic *l)
 {
-	lapic_stop(l);
+	lapic_timer_stop(&l->timer);
 	objcache_free(&lapic_cache, l);
 }
 
-void lapic_stop(struct lapic *l)
+struct lapic_timer *lapic_timer(struct lapic *l)
 {
-	timer_stop(l);
+	return &l->timer;
 }
 
 void lapic_reset(struct lapic *l)
 {
-	timer_stop(l);
+	lapic_timer_start(&l->timer, 0);
+	lapic_timer_set_divide(&l->timer, 0);
 	for (int i = 0; i < 8; i++) {
 		atomic_store(&l->irr[i], 0);
 		atomic_store(&l->tmr[i], 0);
+		atomic_store(&l->tells[i], 0);
 		l->isr[i] = 0;
 	}
 	atomic_store(&l->ldr, 0);
 	atomic_store(&l->dfr, ~0u);
 	atomic_store(&l->spiv, 0xff);
 	l->tpr = 0;
-	l->esr = l->icr = l->icr_high = l->timer_init = l->timer_divide = 0;
+	l->esr = l->icr = l->icr_high = 0;
+	atomic_store(&l->errors, 0);
 	for (int i = 0; i < NR_LVT; i++)
-		l->lvt[i] = LVT_MASKED;
+		atomic_store(&l->lvt[i], LVT_MASKED);
 }
 
 /* ---- requests --------------------------------------------------------------------------------- */
@@ -148,17 +173,46 @@ void lapic_ack(struct lapic *l, u8 vector)
 	l->isr[vector / 32] |= 1u << vector % 32;
 }
 
-/* Request @vector. => any context */
-static void request(struct lapic *l, u8 vector, bool level)
+static void request(struct lapic *l, u8 vector, u32 message);
+
+/* An error entry with an illegal vector tells of nothing. => any context */
+static void note_error(struct lapic *l, u32 error)
 {
-	if (vector < 16 || !(atomic_load(&l->spiv) & SPIV_ENABLED))
+	u32 lvt = atomic_load(&l->lvt[LVT_ERROR]);
+
+	if (!atomic_or(&l->errors, error) && !(lvt & LVT_MASKED) && (u8)lvt >= 16)
+		request(l, (u8)lvt, 0);
+}
+
+static void bit_assign(u32 *word, u32 bit, bool on)
+{
+	atomic_or(word, on ? bit : 0);
+	atomic_and(word, on ? ~0u : ~bit);
+}
+
+/* Request @vector, as @message says that it is triggered. => any context */
+static void request(struct lapic *l, u8 vector, u32 message)
+{
+	u32 i = vector / 32, bit = 1u << vector % 32;
+	bool tells = message & (LEVEL_TRIGGERED | LAPIC_TELLS_END);
+
+	if (!(atomic_load(&l->spiv) & SPIV_ENABLED))
 		return;
-	if (level)
-		atomic_or(&l->tmr[vector / 32], 1u << vector % 32);
-	else if (atomic_load(&l->tmr[vector / 32]) & 1u << vector % 32)
-		atomic_and(&l->tmr[vector / 32], ~(1u << vector % 32));
-	atomic_or(&l->irr[vector / 32], 1u << vector % 32);
+	if (vector < 16) {
+		note_error(l, ESR_RECEIVED);
+		return;
+	}
+	if (tells || (atomic_load(&l->tells[i]) & bit)) {
+		bit_assign(&l->tmr[i], bit, message & LEVEL_TRIGGERED);
+		bit_assign(&l->tells[i], bit, tells);
+	}
+	atomic_or(&l->irr[i], bit);
 	vcpu_request(l->vcpu, VCPU_REQ_EVENT);
+}
+
+static void timer_fired(struct lapic_timer *t, u8 vector)
+{
+	request(container_of(t, struct lapic, timer), vector, 0);
 }
 
 static void end_of_interrupt(struct lapic *l)
@@ -168,110 +222,47 @@ static void end_of_interrupt(struct lapic *l)
 	if (vector < 0)
 		return;
 	l->isr[vector / 32] &= ~(1u << vector % 32);
-	if (unlikely(atomic_load(&l->tmr[vector / 32]) & 1u << vector % 32))
-		board_level_ended(l->vcpu->vm, (u8)vector);
+	if (unlikely(atomic_load(&l->tells[vector / 32]) & 1u << vector % 32))
+		board_interrupt_ended(l->vcpu->vm, (u8)vector);
 	atomic_or(&l->vcpu->requests, VCPU_REQ_EVENT); /* one of lower priority may wait */
 }
 
 bool lapic_passes_extint(const struct lapic *l)
 {
-	return !atomic_load(&l->enabled) || (l->lvt[LVT_LINT0] & (LVT_MASKED | LVT_EXTINT)) == LVT_EXTINT;
-}
-
-/* ---- the timer ------------------------------------------------------------------------------------ */
-
-static u32 timer_divisor_log2(const struct lapic *l)
-{
-	u32 code = (l->timer_divide & 3) | (l->timer_divide >> 1 & 4);
-
-	return (code + 1) & 7;
-}
-
-static enum timer_mode timer_mode(const struct lapic *l)
-{
-	return (atomic_load(&l->lvt[LVT_TIMER]) >> 17) & 3;
-}
-
-static void timer_stop(struct lapic *l)
-{
-	timer_cancel(&l->timer);
-	l->timer_end_ns = l->timer_period_ns = 0;
-	l->tsc_deadline = 0;
-}
-
-/* timer_fires - periods that nobody could be told of, because the CPU came late, are let go: the guest
- * reads the clock. */
-static void timer_fires(struct timer *t)
-{
-	struct lapic *l = container_of(t, struct lapic, timer);
-	u32 lvt = atomic_load(&l->lvt[LVT_TIMER]);
-
-	if (!(lvt & LVT_MASKED))
-		request(l, (u8)lvt, false);
-	if (!l->timer_period_ns) {
-		l->timer_end_ns = 0;
-		l->tsc_deadline = 0;
-		return;
-	}
-	u64 now = clock_ns();
-	while (l->timer_end_ns <= now) {
-		l->timer_start_ns = l->timer_end_ns;
-		l->timer_end_ns += l->timer_period_ns;
-		if (now - l->timer_start_ns > 1000 * l->timer_period_ns)
-			l->timer_end_ns = now + l->timer_period_ns;
-	}
-	timer_arm(&l->timer, l->timer_end_ns);
-}
-
-/* timer_start - TIMER_INIT was written: count from there. */
-static void timer_start(struct lapic *l, u32 count)
-{
-	u64 ns = (u64)count << timer_divisor_log2(l);
-
-	timer_stop(l);
-	l->timer_init = count;
-	if (!count || timer_mode(l) == TIMER_DEADLINE)
-		return;
-	if (timer_mode(l) == TIMER_PERIODIC)
-		l->timer_period_ns = ns = MAX(ns, (u64)TIMER_PERIOD_MIN_NS);
-	l->timer_start_ns = clock_ns();
-	l->timer_end_ns = l->timer_start_ns + ns;
-	timer_arm(&l->timer, l->timer_end_ns);
-}
-
-static u32 timer_now(const struct lapic *l)
-{
-	u64 end = atomic_load(&l->timer_end_ns), now = clock_ns();
-
-	return end > now && timer_mode(l) != TIMER_DEADLINE ? (end - now) >> timer_divisor_log2(l) : 0;
-}
-
-u64 lapic_tsc_deadline(const struct lapic *l)
-{
-	return atomic_load(&l->tsc_deadline);
-}
-
-void lapic_set_tsc_deadline(struct lapic *l, u64 tsc, u64 now)
-{
-	if (timer_mode(l) != TIMER_DEADLINE)
-		return;
-	timer_stop(l);
-	if (!tsc)
-		return;
-	l->tsc_deadline = tsc;
-	l->timer_end_ns = clock_ns() + (tsc > now ? clock_tsc_to_ns(tsc - now) : 0);
-	timer_arm(&l->timer, l->timer_end_ns);
+	return !atomic_load(&l->base) || (l->lvt[LVT_LINT0] & (LVT_MASKED | LVT_EXTINT)) == LVT_EXTINT;
 }
 
 /* ---- messages between processors ------------------------------------------------------------------ */
 
+bool lapic_is_x2apic(const struct lapic *l)
+{
+	return atomic_load(&l->base) & BASE_X2APIC;
+}
+
+static u32 logical_id(const struct lapic *l)
+{
+	u32 id = l->vcpu->index;
+
+	return lapic_is_x2apic(l) ? id >> 4 << 16 | 1u << (id & 15) : atomic_load(&l->ldr);
+}
+
+/* A destination of 8 bits as one of 32: the physical FF is for all. */
+static u32 widen(u8 dest, u32 icr)
+{
+	return dest == 0xff && !(icr & TO_LOGICAL) ? BROADCAST : dest;
+}
+
 static bool matches(const struct lapic *l, u32 dest, bool logical)
 {
-	if (!logical)
-		return dest == 0xff || dest == l->vcpu->index;
-	u32 ldr = atomic_load(&l->ldr) >> 24;
+	u32 ldr = logical_id(l);
+
+	if (dest == BROADCAST || !logical)
+		return dest == BROADCAST || dest == l->vcpu->index;
+	if (lapic_is_x2apic(l))
+		return dest >> 16 == ldr >> 16 && (dest & ldr & 0xffff);
+	ldr >>= 24;
 	if (atomic_load(&l->dfr) >> 28 == 0xf) /* flat */
-		return ldr & dest;
+		return dest <= 0xff && (ldr & dest);
 	return (dest >> 4 == 0xf || dest >> 4 == ldr >> 4) && (dest & ldr & 0xf);
 }
 
@@ -282,7 +273,7 @@ static void deliver(struct lapic *to, u32 icr)
 	switch ((icr >> 8) & 7) {
 	case DELIVER_FIXED:
 	case DELIVER_LOWEST:
-		request(to, (u8)icr, icr & LEVEL_TRIGGERED);
+		request(to, (u8)icr, icr);
 		break;
 	case DELIVER_NMI:
 		atomic_store(&v->nmi_pending, true);
@@ -307,16 +298,20 @@ static void deliver(struct lapic *to, u32 icr)
 }
 
 /* send - @from: the sender's local APIC; NULL: an I/O APIC, which knows no shorthands. */
-static void send(struct vm *vm, const struct lapic *from, u32 dest, u32 icr)
+static void send(struct vm *vm, struct lapic *from, u32 dest, u32 icr)
 {
-	u32 shorthand = from ? (icr >> 18) & 3 : 0;
-	bool lowest = ((icr >> 8) & 7) == DELIVER_LOWEST;
+	u32 shorthand = from ? (icr >> 18) & 3 : 0, mode = (icr >> 8) & 7;
+	bool lowest = mode == DELIVER_LOWEST;
 
+	if (from && (u8)icr < 16 && (lowest || mode == DELIVER_FIXED)) {
+		note_error(from, ESR_SENT);
+		return;
+	}
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
 		struct lapic *to = vm->vcpus[i]->lapic;
 		bool hit = shorthand ? shorthand == 2 || (shorthand == 1) == (to == from)
-				     : matches(to, dest, icr & (1u << 11));
-		if (!hit || !atomic_load(&to->enabled) ||
+				     : matches(to, dest, icr & TO_LOGICAL);
+		if (!hit || !atomic_load(&to->base) ||
 		    (lowest && !(atomic_load(&to->spiv) & SPIV_ENABLED))) /* another one can take it */
 			continue;
 		deliver(to, icr);
@@ -327,7 +322,7 @@ static void send(struct vm *vm, const struct lapic *from, u32 dest, u32 icr)
 
 void lapic_message(struct vm *vm, u8 dest, u32 icr)
 {
-	send(vm, NULL, dest, icr | 1u << 14);
+	send(vm, NULL, widen(dest, icr), icr | 1u << 14);
 }
 
 /* ---- registers --------------------------------------------------------------------------------------- */
@@ -356,45 +351,48 @@ static u32 register_read(struct lapic *l, u32 reg)
 	if (reg >= REG_IRR && reg < REG_IRR + 0x80)
 		return atomic_load(&l->irr[(reg - REG_IRR) >> 4]);
 	switch (reg) {
-	case REG_ID: return l->vcpu->index << 24;
-	case REG_VERSION: return (NR_LVT - 1) << 16 | 0x14;
+	case REG_ID: return lapic_is_x2apic(l) ? l->vcpu->index : l->vcpu->index << 24;
+	case REG_VERSION: return (NR_LVT - 1) << 16 | LAPIC_VERSION;
 	case REG_TPR:
 		return l->tpr >> 4 == hvm->get_tpr(l->vcpu) >> 4 ? l->tpr : hvm->get_tpr(l->vcpu);
 	case REG_PPR: return processor_priority(l);
-	case REG_LDR: return l->ldr;
+	case REG_LDR: return logical_id(l);
 	case REG_DFR: return l->dfr;
 	case REG_SPIV: return l->spiv;
 	case REG_ESR: return l->esr;
 	case REG_ICR: return l->icr;
 	case REG_ICR_HIGH: return l->icr_high;
-	case REG_TIMER_INIT: return l->timer_init;
-	case REG_TIMER_NOW: return timer_now(l);
-	case REG_TIMER_DIVIDE: return l->timer_divide;
+	case REG_TIMER_INIT: return l->timer.init;
+	case REG_TIMER_NOW: return lapic_timer_count(&l->timer);
+	case REG_TIMER_DIVIDE: return l->timer.divide;
 	default: return 0;
 	}
 }
 
 static void spiv_write(struct lapic *l, u32 value)
 {
-	atomic_store(&l->spiv, value & 0x1ff);
+	atomic_store(&l->spiv, value);
 	if (value & SPIV_ENABLED)
 		return;
 	for (int i = 0; i < NR_LVT; i++) /* software-disabled: all masked */
-		l->lvt[i] |= LVT_MASKED;
+		atomic_or(&l->lvt[i], LVT_MASKED);
+}
+
+static void lvt_write(struct lapic *l, u32 *lvt, u32 value)
+{
+	/* Intel SDM: a change to or from TSC-deadline disarms; so do all here. */
+	if (lvt == &l->lvt[LVT_TIMER] && ((*lvt ^ value) & LVT_TIMER_MODE))
+		lapic_timer_stop(&l->timer);
+	atomic_store(lvt, (value & ~LVT_STATUS) | (l->spiv & SPIV_ENABLED ? 0 : LVT_MASKED));
 }
 
 static void register_write(struct lapic *l, u32 reg, u32 value)
 {
 	u32 *lvt = lvt_of(l, reg);
 
+	value &= registers[reg >> 4].writable;
 	if (lvt) {
-		u32 modes = reg == REG_LVT_TIMER ? 0x600ff : 0x0a7ff;
-		u32 mask = l->spiv & SPIV_ENABLED ? value & LVT_MASKED : LVT_MASKED;
-		bool other_mode = lvt == &l->lvt[LVT_TIMER] && ((*lvt ^ value) & 0x60000);
-
-		if (other_mode) /* Intel SDM: a change to or from TSC-deadline disarms; so do all here */
-			timer_stop(l);
-		atomic_store(lvt, (value & modes) | mask);
+		lvt_write(l, lvt, value);
 		return;
 	}
 	switch (reg) {
@@ -404,27 +402,39 @@ static void register_write(struct lapic *l, u32 reg, u32 value)
 		atomic_or(&l->vcpu->requests, VCPU_REQ_EVENT);
 		break;
 	case REG_EOI: end_of_interrupt(l); break;
-	case REG_LDR: atomic_store(&l->ldr, value & 0xff000000); break;
+	case REG_LDR: atomic_store(&l->ldr, value); break;
 	case REG_DFR: atomic_store(&l->dfr, value | 0x0fffffff); break;
 	case REG_SPIV: spiv_write(l, value); break;
-	case REG_ESR: l->esr = 0; break;
+	case REG_ESR: l->esr = atomic_xchg(&l->errors, 0); break;
 	case REG_ICR:
-		l->icr = value & 0x000cdfff & ~(1u << 12);
-		send(l->vcpu->vm, l, l->icr_high >> 24, value);
+		l->icr = value;
+		send(l->vcpu->vm, l,
+		     lapic_is_x2apic(l) ? l->icr_high : widen(l->icr_high >> 24, value), value);
 		break;
-	case REG_ICR_HIGH: l->icr_high = value & 0xff000000; break;
-	case REG_TIMER_INIT: timer_start(l, value); break;
-	case REG_TIMER_DIVIDE: l->timer_divide = value & 0xb; break;
+	case REG_ICR_HIGH: l->icr_high = value; break;
+	case REG_TIMER_INIT: lapic_timer_start(&l->timer, value); break;
+	case REG_TIMER_DIVIDE: lapic_timer_set_divide(&l->timer, value); break;
+	case REG_SELF_IPI:
+		if (lapic_is_x2apic(l))
+			send(l->vcpu->vm, l, 0, TO_SELF | value);
+		break;
 	default: break; /* read-only or reserved */
 	}
 }
 
+static bool in_memory(const struct lapic *l)
+{
+	return atomic_load(&l->base) == BASE_ENABLED;
+}
+
 /* Registers are 32 bits on 16-byte boundaries; other accesses are undefined on silicon and read as
- * zero here, but for the bytes of a register. */
+ * zero here, but for the bytes of a register. What is off or in x2APIC mode is not in memory at all. */
 static u64 lapic_read(struct vcpu *v, unused void *dev, u64 offset, unsigned int bytes)
 {
 	u32 in = offset & 0xf;
 
+	if (!in_memory(v->lapic))
+		return ~0ull;
 	if (in + bytes > 4)
 		return 0;
 	return register_read(v->lapic, offset & 0xff0) >> (8 * in);
@@ -432,7 +442,7 @@ static u64 lapic_read(struct vcpu *v, unused void *dev, u64 offset, unsigned int
 
 static void lapic_write(struct vcpu *v, unused void *dev, u64 offset, unsigned int bytes, u64 value)
 {
-	if ((offset & 0xf) == 0 && bytes >= 4)
+	if (in_memory(v->lapic) && (offset & 0xf) == 0 && bytes >= 4)
 		register_write(v->lapic, offset & 0xff0, (u32)value);
 }
 
@@ -443,21 +453,47 @@ void lapic_attach(struct vm *vm)
 	io_add_mmio(&vm->io, LAPIC_BASE, PAGE_SIZE, &lapic_io, NULL);
 }
 
-u64 lapic_base(const struct lapic *l)
+int lapic_msr_read(struct vcpu *v, u32 msr, u64 *value)
 {
-	return LAPIC_BASE | (l->vcpu->index == 0 ? BASE_BSP : 0) |
-	       (atomic_load(&l->enabled) ? BASE_ENABLED : 0);
+	u32 reg = (msr & 0xff) << 4;
+
+	if (!(registers[reg >> 4].access & READ))
+		return -EINVAL;
+	*value = register_read(v->lapic, reg) | (reg == REG_ICR ? (u64)v->lapic->icr_high << 32 : 0);
+	return 0;
 }
 
+int lapic_msr_write(struct vcpu *v, u32 msr, u64 value)
+{
+	u32 reg = (msr & 0xff) << 4;
+	u64 writable = registers[reg >> 4].writable | (reg == REG_ICR ? ~0ull << 32 : 0);
+
+	if (!(registers[reg >> 4].access & WRITE) || (value & ~writable))
+		return -EINVAL;
+	if (reg == REG_ICR)
+		v->lapic->icr_high = value >> 32;
+	register_write(v->lapic, reg, (u32)value);
+	return 0;
+}
+
+u64 lapic_base(const struct lapic *l)
+{
+	return LAPIC_BASE | (l->vcpu->index == 0 ? BASE_BSP : 0) | atomic_load(&l->base);
+}
+
+/* Intel SDM vol. 3A, "x2APIC State Transitions". */
 int lapic_set_base(struct lapic *l, u64 value)
 {
-	const u64 may_set = BASE_BSP | BASE_ENABLED;
+	u32 had = l->base, mode = value & (BASE_ENABLED | BASE_X2APIC);
 
-	if ((value & ~may_set) != LAPIC_BASE)
+	if ((value & ~(u64)(BASE_BSP | BASE_ENABLED | BASE_X2APIC)) != LAPIC_BASE || mode == BASE_X2APIC ||
+	    ((mode & BASE_X2APIC) && !had) || (mode == BASE_ENABLED && (had & BASE_X2APIC)))
 		return -EINVAL;
-	bool enable = value & BASE_ENABLED;
-	if (!enable && l->enabled)
+	if (mode == had || !l->vcpu->vm->config.apic)
+		return 0;
+	atomic_store(&l->base, mode);
+	l->icr_high = 0;
+	if (!mode)
 		lapic_reset(l);
-	atomic_store(&l->enabled, enable && l->vcpu->vm->config.apic);
 	return 0;
 }

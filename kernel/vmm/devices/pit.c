@@ -8,9 +8,9 @@
  * Channel 0's rising edges go to IRQ 0. `edges` is how many of those since `start` were seen to; the
  * difference to how many there should be is what is new. An edge that finds the last one not
  * acknowledged is owed (`missed`) and follows when that happens; the line pulses nevertheless: a guest
- * that initializes its 8259 makes it forget a request, and one that listens to the I/O APIC never
- * acknowledges here. Two requests at once are one, so nothing is given twice. One-shots (modes 0 and 4) are never
- * owed: a late one merges with the one before, as on a board.
+ * that initializes its 8259 makes it forget a request, and a masked entry of the I/O APIC an edge. Two
+ * requests at once are one, so nothing is given twice. One-shots (modes 0 and 4) are never owed: a late
+ * one merges with the one before, as on a board.
  *
  * Invariants:
  * I1  missed > 0 only while pending, in modes 2 and 3, and at most OWED_TICKS' worth: who slept
@@ -291,6 +291,15 @@ void pit_irq_taken(struct pit *p)
 
 	p->pending = false;
 	update_locked(p, ticks_now());
+	spin_unlock_irqrestore(&p->lock, flags);
+}
+
+void pit_forget(struct pit *p)
+{
+	u64 flags = spin_lock_irqsave(&p->lock);
+
+	p->pending = false;
+	p->missed = 0;
 	spin_unlock_irqrestore(&p->lock, flags);
 }
 

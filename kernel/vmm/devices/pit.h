@@ -45,8 +45,11 @@ struct pit {
 
 /* pit_attach - reset *@p and put it on @vm's bus. */
 void pit_attach(struct pit *p, struct vm *vm);
-/* pit_irq_taken - IRQ 0 was acknowledged: if edges were missed meanwhile, the next one follows at once, so
- * that a guest that counts ticks keeps time. => any context, no lock of the irq chip held */
+/* pit_irq_taken - IRQ 0 was acknowledged at the 8259s, or ended as a message of the I/O APIC: if edges were
+ * missed meanwhile, the next one follows at once, so that a guest that counts ticks keeps time.
+ * => any context, no lock of the irq chip held */
 void pit_irq_taken(struct pit *p);
+/* pit_forget - IRQ 0 leads elsewhere from now on: what was owed to whom it led to is void. => as above */
+void pit_forget(struct pit *p);
 /* pit_stop - the timer fires no more. => thread context; the vCPUs have left */
 void pit_stop(struct pit *p);
