@@ -115,6 +115,7 @@ static int cmd_audit(unused int argc, unused char **argv)
 	struct paused_by_us p = {.nr = 0};
 	int bad = 0;
 
+	vm_wait_reaped(); /* what is being taken apart does not add up */
 	vm_for_each(pause_one, &p);
 	vm_for_each(audit_one, &bad);
 	bad += mm_audit_quiet(printk) + frame_audit(printk);

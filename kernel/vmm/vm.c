@@ -569,6 +569,11 @@ bool vm_wait_all_ended(u64 timeout_ns)
 	return none_live();
 }
 
+void vm_wait_reaped(void)
+{
+	wait_event(&list_changed, atomic_load(&nr_ending) == 0);
+}
+
 void vmm_init(bool is_batch)
 {
 	batch = is_batch;

@@ -142,6 +142,9 @@ void vm_note_refused(void);
 /* vm_wait_all_ended - sleep until no VM is live, or until @timeout_ns passed (0: for ever). True if
  * all ended. */
 bool vm_wait_all_ended(u64 timeout_ns);
+/* vm_wait_reaped - sleep until the frames of every VM that was told to end are back.
+ * => no reference on a VM */
+void vm_wait_reaped(void);
 /* vm_print_summary - the SUMMARY line of docs/design.md. */
 void vm_print_summary(struct vm *vm, const char *status_word);
 

@@ -42,11 +42,13 @@ class Guest:
     keys: Dict[str, str] = field(default_factory=dict)
     append: str = ""
     initrd: Optional[str] = None
+    disk: Optional[str] = None
 
     def args(self):
         path = self.image if "/" in self.image else f"build/guests/{self.image}.elf"
         words = [path, f"vm={self.name}", *(f"{key}={value}" for key, value in self.keys.items())]
         return (["--guest", ",".join(words)] + (["--initrd", self.initrd] if self.initrd else []) +
+                (["--guest-disk", self.disk] if self.disk else []) +
                 (["--append", self.append] if self.append else []))
 
 

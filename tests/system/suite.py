@@ -12,6 +12,7 @@ import guests
 import hostile
 import kernel_suites
 import linux
+import linux_disks
 import meter
 import monitor
 import on_host
@@ -19,7 +20,7 @@ import swap
 import swap_faults
 
 # A build must stand before whoever needs it.
-MODULES = [builds, linux, kernel_suites, hostile, guests, bad_input, boards, batch, disks, swap,
+MODULES = [builds, linux, linux_disks, kernel_suites, hostile, guests, bad_input, boards, batch, disks, swap,
            swap_faults, meter, monitor, on_host, bench_rows]
 
 
