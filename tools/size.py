@@ -20,7 +20,7 @@ SUFFIXES = {".c", ".h", ".S", ".ld"}
 
 # name, folders, the number of lines to stay below
 BUDGETS = [("kernel/mm + kernel/notifier", ["kernel/mm", "kernel/notifier"], 5000),
-           ("total", FOLDERS, 24000)]
+           ("total", FOLDERS, 25500)]
 
 
 def folder_of(path):
