@@ -111,7 +111,7 @@ enum {
 
 /* answer_work - rax: TSC ticks outside of idle, of all CPUs together; rbx pages read from swap, rcx
  * in how many requests, rdx pages written; rsi TLB flushes, of all CPUs and of this guest; rdi IPIs. */
-static u64 answer_work(struct vcpu *v)
+static noinline u64 answer_work(struct vcpu *v)
 {
 	u64 busy_ns = clock_ns() * nr_cpus, flushes = v->flushes, ipis = 0;
 	struct swap_stats swap;
@@ -130,7 +130,7 @@ static u64 answer_work(struct vcpu *v)
 	return clock_ns_to_tsc(busy_ns);
 }
 
-static u64 answer_exits(const struct vm *vm, u64 *regs)
+static noinline u64 answer_exits(const struct vm *vm, u64 *regs)
 {
 	u64 all = 0;
 
