@@ -13,8 +13,6 @@ from measure import CPU, ROOT, Trouble, neap
 
 KERNEL, INITRD = ROOT / "build/debian/vmlinuz", ROOT / "build/debian/initrd.gz"
 BOOT = "console=ttyS0 quiet"
-# Its watchdog of the TSC reads the PM timer, which is no part of a tick.
-TICKS = BOOT + " tsc=reliable"
 # Without a local APIC, and its one timer programmed once for all ticks, not for each.
 OLD_TICKS = BOOT + " acpi=off nolapic noapic pci=off nohz=off highres=off work.end=reboot reboot=t"
 STEPS = "now=1 spin=1 spin=3 print=2048 print=8192 sleep=10"
@@ -76,7 +74,7 @@ def exits_per_tick(steps):
 def count():
     """The rows that are counted in instructions: {key: figure}."""
     make_guest()
-    steps = steps_of(on_neap(f"{TICKS} -- clock {STEPS}", "--icount"), 6)
+    steps = steps_of(on_neap(f"{BOOT} -- clock {STEPS}", "--icount"), 6)
     old = steps_of(on_neap(f"{OLD_TICKS} -- clock {STEPS}", "--icount"), 6)
     boot = steps_of(on_neap(f"{BOOT} -- clock now=1", "--icount"), 1)[0]
     bare = steps_of(on_bare_machine(f"{BOOT} -- clock now=1", "-icount", "shift=0,sleep=off"), 1)[0]

@@ -27,6 +27,7 @@ enum {
 };
 
 #define MSR_TSC            0x10u
+#define MSR_TSC_ADJUST     0x3bu
 #define MSR_APIC_BASE      0x1bu
 #define MSR_SYSENTER_CS    0x174u
 #define MSR_SYSENTER_ESP   0x175u

@@ -32,6 +32,7 @@
 	(BIT(0) | BIT(3) | BIT(7) | BIT(8) | BIT(9) | BIT(18) | BIT(19) | BIT(20) | BIT(23) | BIT(24) | \
 	 BIT(29))
 #define LEAF7_EBX_AVX BIT(5)
+#define LEAF7_EBX_TSC_ADJUST BIT(1) /* ours: msr.c */
 /* 80000001. LAHF ABM SSE4A MISALIGNSSE 3DNOWPREFETCH */
 #define EXT1_ECX (BIT(0) | BIT(5) | BIT(6) | BIT(7) | BIT(8))
 /* The copies of leaf 1, SYSCALL NX MMXEXT FFXSR GB-pages LM. RDTSCP stays out: TSC_AUX is not saved. */
@@ -65,6 +66,8 @@ static void build_basic(struct cpuid_table *t, const struct cpuid_policy *p)
 		t->basic[2] = p->host(2, 0);
 	if (max >= 7)
 		t->basic[7].ebx = p->host(7, 0).ebx & (LEAF7_EBX | (avx ? LEAF7_EBX_AVX : 0));
+	if (t->max_basic >= 7)
+		t->basic[7].ebx |= LEAF7_EBX_TSC_ADJUST;
 	if (p->apic) { /* a core has one thread, the package all cores; so many bits of the id tell them apart */
 		u32 bits = p->nr_vcpus > 1 ? 32 - __builtin_clz(p->nr_vcpus - 1) : 0;
 		t->topology[0] = (struct cpuid_leaf){0, 1, LEVEL_THREADS << 8, 0};
@@ -100,7 +103,7 @@ static void build_ext(struct cpuid_table *t, const struct cpuid_policy *p)
 	for (u32 i = 2; i <= MIN(t->max_ext, 6u); i++)
 		t->ext[i] = p->host(0x80000000 + i, 0); /* brand string, cache sizes */
 	if (t->max_ext >= 7)
-		t->ext[7].edx = p->host(0x80000007, 0).edx & BIT(8); /* invariant TSC */
+		t->ext[7].edx = BIT(8); /* invariant TSC: all of Neap's own time comes from it, on all CPUs */
 	if (t->max_ext >= 8) {
 		t->ext[8].eax = p->host(0x80000008, 0).eax & 0xffff; /* address sizes */
 		t->ext[8].ecx = p->nr_vcpus - 1;

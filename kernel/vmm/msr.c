@@ -28,11 +28,24 @@ static int tsc_read(struct vcpu *v, unused u32 msr, u64 *value)
 	return 0;
 }
 
-static int tsc_write(struct vcpu *v, unused u32 msr, u64 value)
+static int tsc_adjust_read(struct vcpu *v, unused u32 msr, u64 *value)
 {
-	v->tsc_offset = value - rdtsc();
+	*value = v->tsc_adjust;
+	return 0;
+}
+
+/* Intel SDM vol. 3B, "IA32_TSC_ADJUST Register Support": a write to either shows in the other. */
+static int tsc_adjust_write(struct vcpu *v, unused u32 msr, u64 value)
+{
+	v->tsc_offset += value - v->tsc_adjust;
+	v->tsc_adjust = value;
 	hvm->set_tsc_offset(v, v->tsc_offset);
 	return 0;
+}
+
+static int tsc_write(struct vcpu *v, u32 msr, u64 value)
+{
+	return tsc_adjust_write(v, msr, v->tsc_adjust + value - (rdtsc() + v->tsc_offset));
 }
 
 static int efer_read(struct vcpu *v, unused u32 msr, u64 *value)
@@ -100,6 +113,7 @@ static int deadline_write(struct vcpu *v, unused u32 msr, u64 value)
 
 static const struct msr_entry table[] = {
 	{MSR_TSC, tsc_read, tsc_write, 0},
+	{MSR_TSC_ADJUST, tsc_adjust_read, tsc_adjust_write, 0},
 	{MSR_APIC_BASE, apic_base_read, apic_base_write, 0},
 	{MSR_TSC_DEADLINE, deadline_read, deadline_write, 0},
 	{0x8b, NULL, write_ignored, 0},       /* microcode revision */

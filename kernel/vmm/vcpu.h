@@ -51,6 +51,7 @@ struct vcpu {
 	struct lapic *lapic; /* [o] */
 	void *hw;          /* [o] the vendor's state: struct svm_vcpu */
 	u64 tsc_offset;    /* [t] */
+	u64 tsc_adjust;    /* [t] of that, what the guest has written */
 	bool osxsave;      /* [t] CR4.OSXSAVE, for CPUID */
 	struct {           /* [t] where instruction bytes were found last (guest_mem.c) */
 		u64 page, cr3, hva, gpte_hva, gpte;

@@ -20,6 +20,7 @@ enum {
 	MAY_7_EBX = BIT(0) | BIT(3) | BIT(7) | BIT(8) | BIT(9) | BIT(18) | BIT(19) | BIT(20) |
 		    BIT(23) | BIT(24) | BIT(29),
 	MAY_7_EBX_AVX = BIT(5),
+	TSC_ADJUST = BIT(1), /* ours */
 	MAY_EXT_EDX = 0x0183fbff | BIT(20) | BIT(22) | BIT(25) | BIT(26) | BIT(29),
 	MAY_EXT_ECX = BIT(0) | BIT(5) | BIT(6) | BIT(7) | BIT(8),
 	APIC = BIT(9),
@@ -97,7 +98,7 @@ static void list_and_no_more(unused void **state)
 	assert_int_equal(l.ecx, MAY_1_ECX | MAY_1_ECX_XSAVE | MAY_1_ECX_AVX | HYPERVISOR | DEADLINE);
 	assert_int_equal(l.ebx, 0x0001ff00);
 	l = ask(7, 0);
-	assert_int_equal(l.ebx, MAY_7_EBX | MAY_7_EBX_AVX);
+	assert_int_equal(l.ebx, MAY_7_EBX | MAY_7_EBX_AVX | TSC_ADJUST);
 	assert_int_equal(l.eax | l.ecx | l.edx, 0);
 	l = ask(0x80000001, 0);
 	assert_int_equal(l.edx, MAY_EXT_EDX);
@@ -152,7 +153,7 @@ static void without_xsave(unused void **state)
 	cpuid_build(&table, &p);
 	assert_int_equal(ask(0, 0).eax, 0xb);
 	assert_int_equal(ask(1, 0).ecx, MAY_1_ECX | HYPERVISOR | DEADLINE);
-	assert_int_equal(ask(7, 0).ebx, MAY_7_EBX);
+	assert_int_equal(ask(7, 0).ebx, MAY_7_EBX | TSC_ADJUST);
 	assert_empty(0xd, 0);
 	assert_empty(0xd, 2);
 }
@@ -166,7 +167,7 @@ static void xsave_without_avx(unused void **state)
 	cpuid_build(&table, &p);
 	assert_int_equal(cpuid_answer(&table, &v, 1, 0).ecx,
 			 MAY_1_ECX | MAY_1_ECX_XSAVE | OSXSAVE | HYPERVISOR | DEADLINE);
-	assert_int_equal(ask(7, 0).ebx, MAY_7_EBX);
+	assert_int_equal(ask(7, 0).ebx, MAY_7_EBX | TSC_ADJUST);
 	struct cpuid_leaf l = cpuid_answer(&table, &v, 0xd, 0);
 	assert_int_equal(l.eax, SSE);
 	assert_int_equal(l.ebx, 576);
@@ -276,8 +277,9 @@ static void old_host(unused void **state)
 	assert_int_equal(l.edx, BIT(0) | BIT(4) | APIC);
 	assert_int_equal(l.ecx & ~DEADLINE, HYPERVISOR);
 	for (u32 leaf = 2; leaf < 0x20; leaf++)
-		if (leaf != 0xb)
+		if (leaf != 7 && leaf != 0xb)
 			assert_empty(leaf, 0);
+	assert_int_equal(ask(7, 0).ebx, TSC_ADJUST);
 	p.apic = false;
 	cpuid_build(&table, &p);
 	assert_int_equal(ask(0, 0).eax, 1);
@@ -308,7 +310,7 @@ static void any_host(unused void **state)
 			assert_int_equal(l.edx & ~APIC, host.edx & MAY_1_EDX & ~APIC);
 			assert_int_equal(l.edx & APIC, p.apic ? APIC : 0);
 		}
-		assert_int_equal(ask(7, 0).ebx & ~(MAY_7_EBX | avx * MAY_7_EBX_AVX), 0);
+		assert_int_equal(ask(7, 0).ebx & ~(MAY_7_EBX | TSC_ADJUST | avx * MAY_7_EBX_AVX), 0);
 		assert_int_equal(ask(0x80000001, 0).ecx & ~MAY_EXT_ECX, 0);
 		assert_int_equal(ask(0x80000001, 0).edx & ~MAY_EXT_EDX, 0);
 		assert_true(ask(0, 0).eax <= 0xd && ask(0x80000000, 0).eax <= 0x80000008);

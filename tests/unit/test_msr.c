@@ -136,6 +136,17 @@ static void tsc(unused void **state)
 	assert_true(get(MSR_TSC) < 1000 + (1ull << 36));
 	assert_true(host_processor(v)->tsc_offset == v->tsc_offset); /* RDTSC sees the same */
 	assert_int_equal(host_vcpu(1)->tsc_offset, 0);
+	/* What was written shows in TSC_ADJUST, and what is written there moves the TSC. */
+	assert_int_equal(get(MSR_TSC_ADJUST), v->tsc_offset);
+	u64 offset = v->tsc_offset;
+	assert_int_equal(msr_write(v, MSR_TSC_ADJUST, get(MSR_TSC_ADJUST) + 1000000), 0);
+	assert_int_equal(v->tsc_offset, offset + 1000000);
+	assert_true(host_processor(v)->tsc_offset == v->tsc_offset);
+	assert_int_equal(msr_write(v, MSR_TSC_ADJUST, 0), 0);
+	assert_int_equal(v->tsc_offset, 0);
+	assert_int_equal(msr_write(v, MSR_TSC, get(MSR_TSC) + (1ull << 40)), 0);
+	assert_in_range(get(MSR_TSC_ADJUST), (1ull << 40) - (1ull << 36), 1ull << 40);
+	assert_int_equal(get(MSR_TSC_ADJUST), v->tsc_offset);
 }
 
 static void apic_base(unused void **state)
