@@ -62,7 +62,8 @@ int disk_io(struct blkdev *dev, struct blk_request *rq)
 	rq->done = io_done;
 	rq->owner = &done;
 	while ((err = blkdev_submit(dev, rq)) == -EAGAIN)
-		(void)thread_sleep_ns(RETRY_NS);
+		if (thread_sleep_ns(RETRY_NS)) /* being killed: it does not sleep, and the disk goes on */
+			thread_yield();
 	if (err)
 		return err;
 	wait_event(&io_waiters, atomic_load(&done));

@@ -140,10 +140,14 @@ void apic_send(u32 to, u32 command)
 
 /* ---- the timer --------------------------------------------------------------------------------- */
 
+/* What is further away than some minutes is armed anew then: sums do not overflow. */
+#define TIMER_FAR_NS (1ull << 40)
+
 void apic_timer_set(u64 ns)
 {
 	unsigned __int128 ticks;
 
+	ns = MIN(ns, TIMER_FAR_NS);
 	if (features.tsc_deadline) {
 		wrmsr(MSR_TSC_DEADLINE, ns ? rdtsc() + clock_ns_to_tsc(ns) : 0);
 		return;

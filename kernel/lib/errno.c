@@ -7,7 +7,7 @@
 const char *errno_name(int err)
 {
 	static const char *const names[] = {
-		[0] = "OK", [EPERM] = "EPERM", [ENOENT] = "ENOENT", [EINTR] = "EINTR", [EIO] = "EIO",
+		[0] = "OK", [EPERM] = "EPERM", [ENOENT] = "ENOENT", [EINTR] = "EINTR", [EIO] = "EIO", [ENXIO] = "ENXIO",
 		[E2BIG] = "E2BIG", [ENOEXEC] = "ENOEXEC", [EAGAIN] = "EAGAIN", [ENOMEM] = "ENOMEM",
 		[EFAULT] = "EFAULT", [EBUSY] = "EBUSY", [EEXIST] = "EEXIST", [ENODEV] = "ENODEV",
 		[EINVAL] = "EINVAL", [ENOSPC] = "ENOSPC", [ERANGE] = "ERANGE", [ENOSYS] = "ENOSYS",

@@ -120,13 +120,20 @@ void mm_zap_range(struct mm *mm, u64 start, u64 end)
 
 void mm_forget_swapped(struct mm *mm, hva_t at)
 {
-	const u64 *entry = mm_entry(mm, at.v);
-	u64 start = page_down(at.v);
+	u64 *entry = mm_entry(mm, at.v);
 
 	if (!entry || !pte_is_swap(pte_read(entry)))
 		return;
-	/* If it comes back just now it goes all the same: who writes there meanwhile is written over. */
+	/* A page in the swap cache may still be in a TLB, until its batch is flushed: it is left, and
+	 * need not be fetched. Any other is mapped nowhere, so nobody need be told. */
 	rwsem_read_lock(&mm->mmap_lock);
-	mm_zap_range(mm, start, start + PAGE_SIZE);
+	spin_lock(&mm->pt_lock);
+	pte_t pte = pte_read(entry);
+	if (pte_is_swap(pte) && !(slot_read(pte_slot(pte)).flags & SLOT_CACHED)) {
+		atomic_store(entry, 0);
+		mm->nr_swapped--;
+		(void)slot_put(pte_slot(pte));
+	}
+	spin_unlock(&mm->pt_lock);
 	rwsem_read_unlock(&mm->mmap_lock);
 }

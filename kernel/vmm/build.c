@@ -184,7 +184,8 @@ static int open_disk(const struct build *b, struct vm *vm, int index, char *why,
 	if (!err && (err = board_add_disk(vm, &disk)))
 		guest_disk_close(&disk);
 	if (err)
-		text_format(why, why_size, "no memory for its disk: give more RAM, swap or limit=");
+		text_format(why, why_size, err == -EINVAL ? "the file of its disk is empty"
+				: "no memory for its disk: give more RAM, swap or limit=");
 	return err;
 }
 

@@ -94,6 +94,14 @@ static int piece_access(struct vcpu *v, gpa_t at, u8 *value, unsigned int bytes,
 	return 0;
 }
 
+int operand_reserve(struct vcpu *v, const struct operand *m)
+{
+	int err = is_memory(v, m->at) ? guest_reserve(v, m->at, m->bytes) : 0;
+
+	return err || !m->next_bytes || !is_memory(v, m->next) ? err
+							       : guest_reserve(v, m->next, m->next_bytes);
+}
+
 int operand_access(struct vcpu *v, const struct operand *m, u64 *value, bool write)
 {
 	u8 *p = (u8 *)value, *next = p + m->bytes;
@@ -236,7 +244,7 @@ static int op_execute(struct vcpu *v, const struct insn *in, gpa_t at)
 {
 	const struct op *o = op_find(in, guest_insn_mode(v) == INSN_64);
 	if (!o)
-		return -EIO;
+		return -EINVAL;
 	unsigned int what = o->what == BY_OPCODE ? in->opcode >> 3 & 7
 			    : o->what == BY_GROUP ? in->modrm >> 3 & 7 : o->what;
 	unsigned int reg_bytes = o->mem_bytes || in->opcode & 1 ? in->op_bytes : 1;
@@ -296,6 +304,10 @@ void emulate_end(struct vcpu *v, const struct insn *in, int err)
 {
 	if (err == -ENOMEM)
 		vm_out_of_memory(v->vm);
+	else if (err == -EIO)
+		vm_stop_guest(v, "swap-read-error", "a page that it uses cannot be read back from swap");
+	else if (err == -ENXIO)
+		vm_stop_guest(v, "bad-page-table", "its page tables lie outside its memory");
 	if (err)
 		return;
 	v->exit.insn_bytes = in->length;
@@ -322,7 +334,7 @@ void emulate_mmio(struct vcpu *v, gpa_t at)
 		nr = in.length;
 		err = string_is(&in) ? string_execute(v, &in) : op_execute(v, &in, at);
 	}
-	if (err == -EIO || err == -EINVAL)
+	if (err == -EINVAL)
 		stop_unknown(v, code, nr, at);
 	emulate_end(v, &in, err);
 }

@@ -17,12 +17,14 @@ struct operand {
 u64 operand_linear(struct vcpu *v, int which, u64 offset);
 
 /* operand_find - translate the @bytes at linear @va for @acc, by the guest's CPL.
- * Return 0; -EFAULT: a #PF was injected; -EIO: its tables are no memory; -ENOMEM, -EINTR: later.
+ * Return 0; -EFAULT: a #PF was injected; -ENXIO: its tables are no memory; -ENOMEM, -EINTR: later.
  * operand_access - read it to *@value, or write it, be it memory or device. A part that is memory comes
  * first: it may fail (-ENOMEM, -EINTR), and what a device was told cannot be taken back. */
 int must_check operand_find(struct vcpu *v, u64 va, unsigned int bytes, unsigned int acc,
 			    struct operand *m);
 int must_check operand_access(struct vcpu *v, const struct operand *m, u64 *value, bool write);
+/* operand_reserve - what of it is memory can be written now: a device may be read for it. */
+int must_check operand_reserve(struct vcpu *v, const struct operand *m);
 
 /* The first eight as opcodes number them. */
 enum alu_op { ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP, ALU_TEST, ALU_NOT,
@@ -38,6 +40,6 @@ u64 alu(enum alu_op op, u64 a, u64 b, unsigned int bytes, u64 *flags);
 bool string_is(const struct insn *in);
 int must_check string_execute(struct vcpu *v, const struct insn *in);
 
-/* emulate_end - what comes after @in, which returned @err: 0 moves rip past it, -ENOMEM asks for memory;
- * otherwise the guest is entered at the same instruction. */
+/* emulate_end - what comes after @in, which returned @err: 0 moves rip past it, -ENOMEM asks for memory,
+ * -EIO and -ENXIO end the guest; otherwise it is entered at the same instruction. */
 void emulate_end(struct vcpu *v, const struct insn *in, int err);

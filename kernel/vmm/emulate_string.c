@@ -77,6 +77,10 @@ static int string_step(struct vcpu *v, const struct insn *in, const struct strin
 		err = operand_access(v, &from, &value, false);
 	if (err)
 		return err;
+	if (op->to == DI && op->from != ACC && !op->compare) /* a frame, before what a device gives is gone */
+		err = operand_reserve(v, &to);
+	if (err)
+		return err;
 	if (op->from == PORT)
 		value = io_port_read(v, v->exit.io.port, bytes);
 	if (op->to == DI)
@@ -107,7 +111,7 @@ int string_execute(struct vcpu *v, const struct insn *in)
 	if (has_port(op) && (v->exit.reason != EXIT_IO || v->exit.io.in != (op->from == PORT) ||
 			     v->exit.io.bytes != bytes))
 		return -EAGAIN;
-	for (int i = 0; left && i < STRING_BATCH; i++) {
+	for (int i = 0; left && i < STRING_BATCH && !vcpu_must_leave(v); i++) {
 		int err = string_step(v, in, op, bytes);
 		if (err)
 			return err;
@@ -129,8 +133,5 @@ void emulate_string_io(struct vcpu *v)
 	if (insn_decode(code, nr, guest_insn_mode(v), &in) || !string_is(&in) ||
 	    !has_port(&string_ops[in.opcode / 2]))
 		return; /* another instruction stands there now */
-	int err = string_execute(v, &in);
-	if (err == -EIO)
-		vm_stop_guest(v, "bad-string-io", "string I/O by page tables outside of its memory");
-	emulate_end(v, &in, err);
+	emulate_end(v, &in, string_execute(v, &in));
 }

@@ -63,13 +63,20 @@ int guest_write(struct vcpu *v, gpa_t to, const void *from, size_t bytes)
 	return access(v, to, (void *)(u64)from, bytes, true);
 }
 
+int guest_reserve(struct vcpu *v, gpa_t at, size_t bytes)
+{
+	u64 hva_at = gpa_to_hva(v->vm, at);
+
+	return hva_at ? hva_fault_in(hva(hva_at), bytes, ACC_W) : -EFAULT;
+}
+
 /* ---- by guest-virtual address --------------------------------------------------------------------- */
 
 static int walk_read(void *ctx, gpa_t at, void *to, unsigned int bytes)
 {
 	int err = guest_read(ctx, to, at, bytes);
 
-	return err == -EFAULT ? -EIO : err; /* -EFAULT would be the guest's own #PF */
+	return err == -EFAULT ? -ENXIO : err; /* -EFAULT would be the guest's own #PF */
 }
 
 static const struct pt_format *guest_format(const struct vcpu_sregs *s)
@@ -111,40 +118,6 @@ int guest_translate(struct vcpu *v, u64 va, unsigned int acc, gpa_t *at, u32 *pf
 	*at = res.gpa;
 	*pfec = res.pfec;
 	return err;
-}
-
-/* One page of a linear access: translate, then @fn on the guest-physical piece. */
-static int access_virt(struct vcpu *v, void *buf, u64 va, size_t bytes, bool write)
-{
-	char *p = buf;
-
-	while (bytes) {
-		size_t n = MIN(bytes, PAGE_SIZE - page_offset(va));
-		gpa_t at;
-		u32 pfec;
-		int err = guest_translate(v, va, write ? ACC_W : ACC_R, &at, &pfec);
-		if (err == -EFAULT)
-			vcpu_inject_pf(v, va, pfec);
-		if (err)
-			return err;
-		err = write ? guest_write(v, at, p, n) : guest_read(v, p, at, n);
-		if (err)
-			return err == -EFAULT ? -EIO : err;
-		p += n;
-		va += n;
-		bytes -= n;
-	}
-	return 0;
-}
-
-int guest_read_virt(struct vcpu *v, void *to, u64 va, size_t bytes)
-{
-	return access_virt(v, to, va, bytes, false);
-}
-
-int guest_write_virt(struct vcpu *v, u64 va, const void *from, size_t bytes)
-{
-	return access_virt(v, (void *)(u64)from, va, bytes, true);
 }
 
 /* ---- instruction bytes ------------------------------------------------------------------------------- */

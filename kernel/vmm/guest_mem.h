@@ -12,16 +12,14 @@
  * caller has written it at last. */
 int must_check guest_read(struct vcpu *v, void *to, gpa_t from, size_t bytes);
 int must_check guest_write(struct vcpu *v, gpa_t to, const void *from, size_t bytes);
+/* guest_reserve - make the @bytes at @at, within a page, writable for the moment, before something is done
+ * that cannot be taken back. Errors as guest_write. */
+int must_check guest_reserve(struct vcpu *v, gpa_t at, size_t bytes);
 
 /* guest_translate - @va for @acc (ACC_*; user or supervisor by the guest's CPL).
- * Return 0; -EFAULT with *@pfec for the guest's #PF; -EIO if its tables lie outside memory;
+ * Return 0; -EFAULT with *@pfec for the guest's #PF; -ENXIO if its tables lie outside memory;
  * -ENOMEM, -EINTR. */
 int must_check guest_translate(struct vcpu *v, u64 va, unsigned int acc, gpa_t *at, u32 *pfec);
-
-/* guest_read_virt, guest_write_virt - @va is linear. On -EFAULT a #PF was injected; -EIO: outside
- * memory; -ENOMEM, -EINTR: nothing of the current page was done. */
-int must_check guest_read_virt(struct vcpu *v, void *to, u64 va, size_t bytes);
-int must_check guest_write_virt(struct vcpu *v, u64 va, const void *from, size_t bytes);
 
 /* guest_fetch - up to 15 instruction bytes at cs:rip into @to; returns how many could be had without
  * crossing into a page that is not there; 0 if none. Injects nothing: the processor fetched them just

@@ -98,6 +98,11 @@ static bool wakes_from_halt(struct vcpu *v)
 	       (v->rflags & RFLAGS_IF);
 }
 
+bool vcpu_must_leave(const struct vcpu *v)
+{
+	return (atomic_load(&v->requests) & VCPU_REQ_STOP) || atomic_load(&v->vm->paused);
+}
+
 static bool may_go_on(struct vcpu *v)
 {
 	u32 requests = atomic_load(&v->requests);
@@ -147,14 +152,15 @@ static bool serve(struct vcpu *v)
 			do_sipi(v);
 		if (atomic_load(&v->activity) == VCPU_HALTED && wakes_from_halt(v))
 			atomic_store(&v->activity, VCPU_RUNNING);
-		if (atomic_load(&v->vm->paused) || atomic_load(&v->activity) != VCPU_RUNNING) {
-			vm_check_stuck(v->vm);
-			wait_at_gate(v);
-			continue;
-		}
-		if (board) { /* it may sleep: look again */
+		bool paused = atomic_load(&v->vm->paused);
+		if (board && !paused) { /* it may sleep: look again */
 			board = false;
 			board_serve(v);
+			continue;
+		}
+		if (paused || atomic_load(&v->activity) != VCPU_RUNNING) {
+			vm_check_stuck(v->vm);
+			wait_at_gate(v);
 			continue;
 		}
 		deliver_events(v);

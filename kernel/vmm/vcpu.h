@@ -72,6 +72,9 @@ void vcpu_destroy(struct vcpu *v);
 /* vcpu_request - set @bits and make @v look. => any context */
 void vcpu_request(struct vcpu *v, u32 bits);
 
+/* vcpu_must_leave - is @v to end, or to stand at the gate? For what may take long: it goes on later. */
+bool vcpu_must_leave(const struct vcpu *v);
+
 /* vcpu_skip - the instruction that exited, of v->exit.insn_bytes, is done: rip moves past it.
  * vcpu_advance - the same, to @next_rip. */
 void vcpu_step_ends(struct vcpu *v);

@@ -4,7 +4,7 @@
  * random reads and writes of up to 128 KiB in up to 32 segments, each byte compared; at the end all
  * is read once more. */
 #include "cpu/clock.h"
-#include "drivers/ramdisk.h"
+#include "tests/kernel/ramdisk.h"
 #include "lib/atomic.h"
 #include "lib/errno.h"
 #include "lib/printk.h"

@@ -25,11 +25,11 @@ ROOT_INIT = """\
 #!/bin/busybox sh
 PATH=/bin
 busybox md5sum </known
-busybox dd if=/dev/urandom of=/data bs=65536 count=400 2>/dev/null
+busybox dd if=/dev/urandom of=/data bs=65536 count=200 2>/dev/null
 was=$(busybox md5sum </data)
 busybox sync
 echo 3 >/proc/sys/vm/drop_caches
-[ "$was" = "$(busybox md5sum </data)" ] && echo "root: 25 MiB written and read again"
+[ "$was" = "$(busybox md5sum </data)" ] && echo "root: 12 MiB written and read again"
 busybox mount -o remount,ro / && echo "root: clean"
 busybox poweroff -f
 """
@@ -72,11 +72,11 @@ def root(task):
         image = root_image(task, Path(scratch), known)
         before = hashlib.sha256(image.read_bytes()).digest()
         names = ("first", "second")
-        result = boot(task, [with_disk(name, image, f"{PLAIN} root=/dev/vda", mem="160M", limit="80M")
+        result = boot(task, [with_disk(name, image, f"{PLAIN} root=/dev/vda", mem="160M", limit="96M")
                              for name in names], ram="256M", swap="768M", timeout=SECONDS)
         for name in names:
             got, said = result.expect_end(name, status="poweroff"), "\n".join(result.said(name))
-            for line in (hashlib.md5(known).hexdigest(), "root: 25 MiB written and read again",
+            for line in (hashlib.md5(known).hexdigest(), "root: 12 MiB written and read again",
                          "root: clean"):
                 expect(line in said, f"{name} does not say {line!r}:\n{said}")
             expect(int(got["swapin"]) > 2000, f"only {got['swapin']} pages came back")

@@ -63,6 +63,10 @@ static void found_and_followed(unused void **state)
 		assert_int_equal(sum(memory, 20) | sum(memory, 36), 0);
 		const u8 *xsdt = table(word(memory, 24), "XSDT");
 		assert_int_equal(word(xsdt, 4), 36 + 2 * 8);
+		const u8 *rsdt = table(word(memory, 16), "RSDT"); /* the same tables */
+		assert_int_equal(word(rsdt, 4), 36 + 2 * 4);
+		for (u32 i = 0; i < 2; i++)
+			assert_int_equal(word(rsdt, 36 + 4 * i), word(xsdt, 36 + 8 * i));
 
 		const u8 *fadt = table(word(xsdt, 36), "FACP");
 		assert_int_equal(word(fadt, 4), 276);

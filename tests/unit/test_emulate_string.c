@@ -183,7 +183,7 @@ static void tables_outside_of_memory(unused void **state)
 	memcpy(host_ram(BEHIND - 2 * PAGE_SIZE + 4), &(u32){0x7ffff007}, 4);
 	string(B(0xf3, 0xa4), 0x400000, 0x4000, 10);
 	assert_int_equal(host_record.nr_stopped, 1);
-	assert_string_equal(host_record.reason, "not-emulated");
+	assert_string_equal(host_record.reason, "bad-page-table");
 	assert_int_equal(reg[REG_RSI], 0x400000);
 }
 

@@ -171,6 +171,21 @@ static void levels(unused void **state)
 	assert_int_equal(taken(1), 0);
 }
 
+/* What no local APIC takes is not waited for: the input can be sent again. */
+static void nobody_takes_it(unused void **state)
+{
+	entry_set(11, TO(9) | LEVEL | 0x51);
+	ioapic_set(&chip, 11, true);
+	assert_int_equal(entry_get(11) & REMOTE, 0);
+	io_mmio_write(host_vcpu(1), gpa(LAPIC_BASE + 0xf0), 4, 0xff); /* disabled by software */
+	entry_set(11, TO(1) | LEVEL | 0x51);
+	assert_int_equal(entry_get(11) & REMOTE, 0);
+	io_mmio_write(host_vcpu(1), gpa(LAPIC_BASE + 0xf0), 4, 0x1ff);
+	ioapic_set(&chip, 11, true);
+	assert_int_equal(entry_get(11) & REMOTE, REMOTE);
+	assert_int_equal(taken(1), 0x51);
+}
+
 /* Two inputs share a vector; the end of it is for both. */
 static void shared_vector(unused void **state)
 {
@@ -348,7 +363,8 @@ static void garbage(unused void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		test(registers), test(edges), test(levels), test(shared_vector),
+		test(registers), test(edges), test(levels), test(nobody_takes_it),
+		test(shared_vector),
 		test(logical_and_nmi), test(ticks_slept_through), test(masked_owes_nothing),
 		test(other_edges_cost_nothing), test(garbage),
 	};

@@ -996,6 +996,8 @@ static void tsc_deadline(unused void **state)
 	assert_int_equal(get(3, TIMER_NOW), 0);
 	vmm_host_clock(1999000);
 	assert_int_equal(fired(3, 0x62), 0);
+	set(3, TIMER_INIT, 5); /* ignored in this mode */
+	assert_int_equal(get(3, TIMER_INIT), 0);
 	vmm_host_clock(2000);
 	assert_int_equal(fired(3, 0x62), 1);
 	assert_int_equal(lapic_timer(l)->tsc_deadline, 0);

@@ -32,12 +32,13 @@ void irq_set(struct vm *vm, u32 line, bool level)
 	lines_high = level ? lines_high | 1u << line : lines_high & ~(1u << line);
 }
 
-void lapic_message(struct vm *vm, u8 dest, u32 icr)
+bool lapic_message(struct vm *vm, u8 dest, u32 icr)
 {
 	assert_ptr_equal(vm, host_vm);
 	nr_messages++;
 	last_dest = dest;
 	last_icr = icr;
+	return true;
 }
 
 /* The registers of a function: what came to them last. */

@@ -8,7 +8,7 @@
 #define irq_save()     0ul
 #define irq_restore(f) ((void)(f))
 
-#include "drivers/ramdisk.c"
+#include "tests/kernel/ramdisk.c"
 
 /* ---- frames ---------------------------------------------------------------------------------- */
 

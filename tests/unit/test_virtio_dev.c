@@ -36,9 +36,10 @@ void irq_set(unused struct vm *vm, u32 line, bool level)
 	lines_high = level ? lines_high | 1u << line : lines_high & ~(1u << line);
 }
 
-void lapic_message(unused struct vm *vm, unused u8 dest, u32 icr)
+bool lapic_message(unused struct vm *vm, unused u8 dest, u32 icr)
 {
 	messages[(u8)icr]++;
+	return true;
 }
 
 void mutex_init(struct mutex *m)

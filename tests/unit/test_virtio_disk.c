@@ -446,6 +446,12 @@ static void an_ending_vm_goes_on_with_nothing(unused void **state)
 	assert_int_equal(len, -EINTR);
 	assert_int_equal(simple(IN, 0, DATA, KIB(40), &len), UNTOUCHED);
 	assert_no_access();
+	atomic_and(&host_vcpu(0)->requests, ~VCPU_REQ_STOP);
+	host_vm->paused = true; /* a long request does not keep the operator waiting */
+	assert_int_equal(simple(OUT, 0, DATA, KIB(40), &len), UNTOUCHED);
+	assert_int_equal(len, -EINTR);
+	assert_no_access();
+	host_vm->paused = false;
 }
 
 /* ---- all shapes ------------------------------------------------------------------------------ */

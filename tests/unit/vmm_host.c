@@ -305,6 +305,11 @@ const struct hvm_ops *hvm = &host_hvm;
 
 /* ---- what vcpu.c and vm.c do in the kernel --------------------------------------------------- */
 
+bool vcpu_must_leave(const struct vcpu *v)
+{
+	return (v->requests & VCPU_REQ_STOP) || v->vm->paused;
+}
+
 void vcpu_request(struct vcpu *v, u32 bits)
 {
 	atomic_or(&v->requests, bits);

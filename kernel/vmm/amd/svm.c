@@ -37,10 +37,6 @@
 #define MSRPM_ORDER 1
 
 static u64 iopm_pa, msrpm_pa; /* [o] */
-
-/* Where firmware shows its progress. Code written for old buses writes there to wait a microsecond, twice
- * for each access to a slow device; nothing listens, on no board, so it need not leave the guest. */
-#define POST_PORT 0x80
 static u64 host_save_pa[MAX_CPUS]; /* [o] the host's FS GS TR LDTR and MSRs, by VMSAVE */
 static struct objcache vcpu_cache;
 static u32 svm_features; /* [o] CPUID 8000000A EDX */
@@ -91,7 +87,6 @@ static int bitmaps_create(void)
 	if (!io || !msr)
 		return trace(-ENOMEM); /* at boot, fatal to SVM only */
 	memset(page_to_virt(io), 0xff, PAGE_SIZE << IOPM_ORDER);
-	((u8 *)page_to_virt(io))[POST_PORT / 8] &= ~(1u << POST_PORT % 8);
 	memset(page_to_virt(msr), 0xff, PAGE_SIZE << MSRPM_ORDER);
 	for (u32 i = 0; i < ARRAY_SIZE(allowed); i++)
 		msrpm_allow(page_to_virt(msr), allowed[i]);

@@ -41,8 +41,13 @@ static bool may_send(struct ioapic *a, u32 pin)
 
 static void send(struct ioapic *a, u32 pin, u64 entry)
 {
-	lapic_message(a->vm, entry >> 56,
-		      (entry & 0xffff) | (pin == IOAPIC_TIMER_INPUT ? LAPIC_TELLS_END : 0));
+	u32 tells = pin == IOAPIC_TIMER_INPUT ? LAPIC_TELLS_END : 0;
+
+	if (lapic_message(a->vm, entry >> 56, (entry & 0xffff) | tells))
+		return;
+	u64 flags = spin_lock_irqsave(&a->lock); /* nobody took it, and nobody will end it */
+	a->entry[pin] &= ~ENTRY_REMOTE_IRR;
+	spin_unlock_irqrestore(&a->lock, flags);
 }
 
 void ioapic_set(struct ioapic *a, u32 pin, bool level)

@@ -126,8 +126,7 @@ struct lapic_timer *lapic_timer(struct lapic *l)
 
 void lapic_reset(struct lapic *l)
 {
-	lapic_timer_start(&l->timer, 0);
-	lapic_timer_set_divide(&l->timer, 0);
+	lapic_timer_reset(&l->timer);
 	for (int i = 0; i < 8; i++) {
 		atomic_store(&l->irr[i], 0);
 		atomic_store(&l->tmr[i], 0);
@@ -173,7 +172,7 @@ void lapic_ack(struct lapic *l, u8 vector)
 	l->isr[vector / 32] |= 1u << vector % 32;
 }
 
-static void request(struct lapic *l, u8 vector, u32 message);
+static bool request(struct lapic *l, u8 vector, u32 message);
 
 /* An error entry with an illegal vector tells of nothing. => any context */
 static void note_error(struct lapic *l, u32 error)
@@ -190,17 +189,18 @@ static void bit_assign(u32 *word, u32 bit, bool on)
 	atomic_and(word, on ? ~0u : ~bit);
 }
 
-/* Request @vector, as @message says that it is triggered. => any context */
-static void request(struct lapic *l, u8 vector, u32 message)
+/* Request @vector, as @message says that it is triggered. Returns false if it is not taken.
+ * => any context */
+static bool request(struct lapic *l, u8 vector, u32 message)
 {
 	u32 i = vector / 32, bit = 1u << vector % 32;
 	bool tells = message & (LEVEL_TRIGGERED | LAPIC_TELLS_END);
 
 	if (!(atomic_load(&l->spiv) & SPIV_ENABLED))
-		return;
+		return false;
 	if (vector < 16) {
 		note_error(l, ESR_RECEIVED);
-		return;
+		return false;
 	}
 	if (tells || (atomic_load(&l->tells[i]) & bit)) {
 		bit_assign(&l->tmr[i], bit, message & LEVEL_TRIGGERED);
@@ -208,6 +208,7 @@ static void request(struct lapic *l, u8 vector, u32 message)
 	}
 	atomic_or(&l->irr[i], bit);
 	vcpu_request(l->vcpu, VCPU_REQ_EVENT);
+	return true;
 }
 
 static void timer_fired(struct lapic_timer *t, u8 vector)
@@ -266,15 +267,15 @@ static bool matches(const struct lapic *l, u32 dest, bool logical)
 	return (dest >> 4 == 0xf || dest >> 4 == ldr >> 4) && (dest & ldr & 0xf);
 }
 
-static void deliver(struct lapic *to, u32 icr)
+/* Returns false if @to does not take it. */
+static bool deliver(struct lapic *to, u32 icr)
 {
 	struct vcpu *v = to->vcpu;
 
 	switch ((icr >> 8) & 7) {
 	case DELIVER_FIXED:
 	case DELIVER_LOWEST:
-		request(to, (u8)icr, icr);
-		break;
+		return request(to, (u8)icr, icr);
 	case DELIVER_NMI:
 		atomic_store(&v->nmi_pending, true);
 		vcpu_request(v, VCPU_REQ_EVENT);
@@ -295,17 +296,19 @@ static void deliver(struct lapic *to, u32 icr)
 		vcpu_request(v, 0);
 		break;
 	}
+	return true;
 }
 
-/* send - @from: the sender's local APIC; NULL: an I/O APIC, which knows no shorthands. */
-static void send(struct vm *vm, struct lapic *from, u32 dest, u32 icr)
+/* send - @from: the sender's local APIC; NULL: an I/O APIC, which knows no shorthands.
+ * Returns false if nobody takes it. */
+static bool send(struct vm *vm, struct lapic *from, u32 dest, u32 icr)
 {
 	u32 shorthand = from ? (icr >> 18) & 3 : 0, mode = (icr >> 8) & 7;
-	bool lowest = mode == DELIVER_LOWEST;
+	bool lowest = mode == DELIVER_LOWEST, taken = false;
 
 	if (from && (u8)icr < 16 && (lowest || mode == DELIVER_FIXED)) {
 		note_error(from, ESR_SENT);
-		return;
+		return false;
 	}
 	for (u32 i = 0; i < vm->nr_vcpus; i++) {
 		struct lapic *to = vm->vcpus[i]->lapic;
@@ -314,15 +317,16 @@ static void send(struct vm *vm, struct lapic *from, u32 dest, u32 icr)
 		if (!hit || !atomic_load(&to->base) ||
 		    (lowest && !(atomic_load(&to->spiv) & SPIV_ENABLED))) /* another one can take it */
 			continue;
-		deliver(to, icr);
+		taken |= deliver(to, icr);
 		if (lowest)
 			break;
 	}
+	return taken;
 }
 
-void lapic_message(struct vm *vm, u8 dest, u32 icr)
+bool lapic_message(struct vm *vm, u8 dest, u32 icr)
 {
-	send(vm, NULL, widen(dest, icr), icr | 1u << 14);
+	return send(vm, NULL, widen(dest, icr), icr | 1u << 14);
 }
 
 /* ---- registers --------------------------------------------------------------------------------------- */

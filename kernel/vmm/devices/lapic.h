@@ -29,7 +29,7 @@ void lapic_ack(struct lapic *l, u8 vector);
  * are as an ICR's. With LAPIC_TELLS_END board_interrupt_ended hears of the end of this vector, as it does
  * for level-triggered ones. => any context */
 #define LAPIC_TELLS_END (1u << 16)
-void lapic_message(struct vm *vm, u8 dest, u32 icr);
+bool lapic_message(struct vm *vm, u8 dest, u32 icr);
 
 /* lapic_passes_extint - would the 8259s' request reach the processor? => v's thread */
 bool lapic_passes_extint(const struct lapic *l);

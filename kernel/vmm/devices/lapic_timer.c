@@ -48,6 +48,12 @@ void lapic_timer_setup(struct lapic_timer *t, const u32 *lvt,
 	timer_setup(&t->timer, timer_fires);
 }
 
+void lapic_timer_reset(struct lapic_timer *t)
+{
+	lapic_timer_stop(t);
+	t->init = t->divide = 0;
+}
+
 void lapic_timer_stop(struct lapic_timer *t)
 {
 	timer_cancel(&t->timer);
@@ -73,6 +79,8 @@ static void count_down(struct lapic_timer *t, u32 left)
 
 void lapic_timer_start(struct lapic_timer *t, u32 count)
 {
+	if (timer_mode(t) == TIMER_DEADLINE)
+		return; /* Intel SDM, "TSC-Deadline Mode": such writes are ignored */
 	t->init = count;
 	count_down(t, count);
 }

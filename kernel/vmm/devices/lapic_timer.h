@@ -23,7 +23,9 @@ void lapic_timer_setup(struct lapic_timer *t, const u32 *lvt,
 
 /* lapic_timer_stop - it fires no more until it is set anew. => thread context: v's, or v has left */
 void lapic_timer_stop(struct lapic_timer *t);
-/* The rest: => v's thread. */
+/* The rest: => v's thread.
+ * lapic_timer_reset - stopped, and its registers are 0. */
+void lapic_timer_reset(struct lapic_timer *t);
 /* lapic_timer_start - the initial count was written: count from there. */
 void lapic_timer_start(struct lapic_timer *t, u32 count);
 /* lapic_timer_set_divide - what is left of the count goes on at the new pace. */

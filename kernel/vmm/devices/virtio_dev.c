@@ -214,7 +214,7 @@ static int queue_turn(struct virtio_dev *d, struct vcpu *v, struct virtio_queue 
 	u32 done = 0;
 	int got = 1;
 
-	while (q->kicked && got > 0 && done < TURN_REQUESTS) {
+	while (q->kicked && got > 0 && done < TURN_REQUESTS && !vcpu_must_leave(v)) {
 		got = request_serve(d, v, q);
 		q->kicked = got;
 		done += got > 0;
@@ -231,7 +231,8 @@ static bool is_live(const struct virtio_dev *d)
 	return (d->status & (live | STATUS_NEEDS_RESET)) == live;
 }
 
-/* A turn of the queues that are kicked; @queue is, from now on, if there is such a one. */
+/* A turn of the queues that are kicked; what is left comes with the vCPU's next look at its requests, before it
+ * enters the guest: a driver that is always ahead keeps it here, but not from pausing or ending. @queue is, from now on, if there is such a one. */
 static void turn(struct virtio_dev *d, struct vcpu *v, u32 queue)
 {
 	bool later = false;
@@ -242,13 +243,15 @@ static void turn(struct virtio_dev *d, struct vcpu *v, u32 queue)
 		d->queue[queue].kicked = true;
 	for (u32 i = 0; i < d->kind->nr_queues && !err; i++)
 		err = queue_turn(d, v, &d->queue[i]);
-	if (err && err != -ENOMEM && err != -EINTR)
+	if (err == -EFAULT || err == -EINVAL)
 		needs_reset(d);
 	for (u32 i = 0; i < d->kind->nr_queues; i++)
 		later |= d->queue[i].kicked;
 	mutex_unlock(&d->lock);
 	if (err == -ENOMEM)
 		vm_out_of_memory(v->vm);
+	if (err == -EIO)
+		vm_stop_guest(v, "swap-read-error", "a page of a ring cannot be read back from swap");
 	if (later)
 		vcpu_request(v, VCPU_REQ_BOARD);
 }

@@ -115,8 +115,7 @@ static int move_piece(struct request *r, u64 sector, u32 bytes)
 	struct guest_disk *disk = &r->disk->disk;
 	int err;
 
-	/* A killed vCPU's accesses to pages that are there would go on to the end. */
-	if (atomic_load(&r->v->requests) & VCPU_REQ_STOP)
+	if (vcpu_must_leave(r->v)) /* a request may be as long as the disk */
 		return -EINTR;
 	if (r->header.type == TYPE_IN) {
 		err = guest_disk_read(disk, sector, bytes);

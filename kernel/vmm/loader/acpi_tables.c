@@ -225,9 +225,14 @@ int acpi_tables_write(struct guest_ram *ram, u32 nr_vcpus)
 	struct header *xsdt = table_begin(&t, "XSDT", 1, sizeof(*xsdt));
 
 	add(&t, xsdt, tables, sizeof(tables));
+	u64 xsdt_at = table_end(&t, xsdt);
+	struct header *rsdt = table_begin(&t, "RSDT", 1, sizeof(*rsdt)); /* for those that know no other */
+
+	for (u32 i = 0; i < ARRAY_SIZE(tables); i++)
+		add(&t, rsdt, &tables[i], sizeof(u32));
 	struct rsdp *r = (struct rsdp *)t.bytes;
 	*r = (struct rsdp){.signature = {'R', 'S', 'D', ' ', 'P', 'T', 'R', ' '}, .oem = "NEAP  ",
-			   .revision = 2, .bytes = sizeof(*r), .xsdt = table_end(&t, xsdt)};
+			   .revision = 2, .bytes = sizeof(*r), .rsdt = table_end(&t, rsdt), .xsdt = xsdt_at};
 	r->checksum = -sum(r, offsetof(struct rsdp, bytes));
 	r->checksum_all = -sum(r, sizeof(*r));
 	return ram->write(ram, gpa(ACPI_TABLES_AT), t.bytes, t.nr);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A page is made when something is first written there. Writers of different pages do not know of each
  * other: who comes second to an empty place gives its frame back. */
-#include "drivers/ramdisk.h"
+#include "tests/kernel/ramdisk.h"
 
 #include "cpu/memory.h"
 #include "cpu/x86.h"
