@@ -43,26 +43,12 @@
 #define TABLE_MAX    (MAX_SEGMENTS + 2) /* header and status beside */
 
 #define DEVICE_LEGACY_ID 0x1001
-#define DEVICE_MODERN_ID 0x1042
+#define DEVICE_MODERN_ID (VIRTIO_PCI_DEVICE + VIRTIO_KIND_BLOCK)
 
-#define F_SIZE_MAX (1ull << 1)
-#define F_SEG_MAX  (1ull << 2)
-#define F_RO       (1ull << 5)
-#define F_FLUSH    (1ull << 9)
+#define STATUS_NONE 0xff /* not yet a request's end */
 
-/* The device's configuration. */
-enum { CONFIG_CAPACITY = 0, CONFIG_SIZE_MAX = 8, CONFIG_SEG_MAX = 12 };
-
-enum { REQUEST_IN = 0, REQUEST_OUT = 1, REQUEST_FLUSH = 4 };
-enum { STATUS_OK = 0, STATUS_NONE = 0xff };
-enum { DESC_NEXT = 1, DESC_WRITE = 2, DESC_INDIRECT = 4 };
-enum { USED_NO_NOTIFY = 1 };
-
-struct vring_desc {
-	u64 at;
-	u32 bytes;
-	u16 flags, next;
-};
+/* Where fields of the device's configuration are. */
+#define CONFIG(field) offsetof(struct virtio_blk_config, field)
 
 struct vring_avail {
 	u16 flags, idx;
@@ -71,9 +57,7 @@ struct vring_avail {
 
 struct vring_used {
 	u16 flags, idx;
-	struct {
-		u32 head, bytes;
-	} ring[MAX_QUEUE];
+	struct vring_used_element ring[MAX_QUEUE];
 };
 
 struct ring_frame {
@@ -84,8 +68,7 @@ struct ring_frame {
 static_assert(sizeof(struct ring_frame) <= PAGE_SIZE, "the ring is one frame");
 
 struct slot_memory {
-	u32 op, reserved;
-	u64 sector;
+	struct virtio_blk_header header;
 	u8 status;
 	u8 pad[15];
 	struct vring_desc table[TABLE_MAX];
@@ -151,9 +134,9 @@ static void slot_fill(struct virtio_blk *d, u32 slot, struct blk_request *rq)
 	d->slot[slot].bytes = 1;
 	for (u32 i = 0; rq->op == BLK_READ && i < rq->nr_segments; i++)
 		d->slot[slot].bytes += rq->segments[i].bytes;
-	m->op = ops[rq->op];
-	m->reserved = 0;
-	m->sector = rq->op == BLK_FLUSH ? 0 : rq->disk_sector;
+	m->header.type = ops[rq->op];
+	m->header.reserved = 0;
+	m->header.sector = rq->op == BLK_FLUSH ? 0 : rq->disk_sector;
 	WRITE_ONCE(m->status, STATUS_NONE);
 	if (!d->indirect) {
 		table_fill(d, slot, &d->ring->desc[slot * d->stride], slot * d->stride);
@@ -238,7 +221,7 @@ static u32 ring_take(struct virtio_blk *d, struct ended *ended, bool *bad)
 			break;
 		}
 		/* A read that filled less than it was asked for has failed (N7). */
-		bool good = READ_ONCE(d->slot[slot].memory->status) == STATUS_OK &&
+		bool good = READ_ONCE(d->slot[slot].memory->status) == REQUEST_OK &&
 			    (d->slot[slot].bytes == 1 || bytes >= d->slot[slot].bytes);
 		slot_end(d, slot, good ? 0 : -EIO, &ended[n++]);
 		d->used_idx++;
@@ -329,9 +312,9 @@ static const char *geometry(struct virtio_blk *d, u64 features)
 	u32 seg_max = 1, size_max = PAGE_SIZE;
 	u16 queue = MIN(virtio_queue_max(&d->virtio, 0), (u16)MAX_QUEUE);
 
-	if (virtio_config(&d->virtio, CONFIG_CAPACITY, &d->dev.nr_sectors, 8) ||
-	    ((features & F_SEG_MAX) && virtio_config(&d->virtio, CONFIG_SEG_MAX, &seg_max, 4)) ||
-	    ((features & F_SIZE_MAX) && virtio_config(&d->virtio, CONFIG_SIZE_MAX, &size_max, 4)))
+	if (virtio_config(&d->virtio, CONFIG(capacity), &d->dev.nr_sectors, 8) ||
+	    ((features & VIRTIO_BLK_F_SEG_MAX) && virtio_config(&d->virtio, CONFIG(seg_max), &seg_max, 4)) ||
+	    ((features & VIRTIO_BLK_F_SIZE_MAX) && virtio_config(&d->virtio, CONFIG(size_max), &size_max, 4)))
 		return "its configuration cannot be read";
 	if (queue < 3)
 		return "its queue is too short";
@@ -347,8 +330,8 @@ static const char *geometry(struct virtio_blk *d, u64 features)
 	d->stride = d->indirect ? 1 : d->dev.max_segments + 2;
 	d->nr_slots = MIN(d->queue_size / d->stride, MAX_SLOTS);
 	d->dev.max_inflight = d->nr_slots;
-	d->dev.read_only = features & F_RO;
-	d->has_flush = features & F_FLUSH;
+	d->dev.read_only = features & VIRTIO_BLK_F_RO;
+	d->has_flush = features & VIRTIO_BLK_F_FLUSH;
 	return NULL;
 }
 
@@ -384,7 +367,7 @@ static const char *disk_start(struct virtio_blk *d, const struct pci_device *at)
 		       : err == -EOPNOTSUPP ? "it has no MSI-X"
 					    : "its registers are not where it says";
 	if (virtio_negotiate(&d->virtio,
-			     F_SIZE_MAX | F_SEG_MAX | F_RO | F_FLUSH | VIRTIO_F_INDIRECT, &features))
+			     VIRTIO_BLK_F_SIZE_MAX | VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_RO | VIRTIO_BLK_F_FLUSH | VIRTIO_F_INDIRECT, &features))
 		return "it does not agree to virtio 1.x";
 	why = geometry(d, features);
 	if (!why)

@@ -4,11 +4,7 @@
 #pragma once
 
 #include "drivers/pci.h"
-
-#define VIRTIO_VENDOR 0x1af4
-
-#define VIRTIO_F_INDIRECT (1ull << 28)
-#define VIRTIO_F_VERSION1 (1ull << 32)
+#include "lib/virtio.h"
 
 struct virtio_device {
 	struct pci_device pci;

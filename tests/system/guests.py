@@ -33,6 +33,8 @@ def machines(seed):
             Fate("hello32", mem="8M"),
             Fate("memory", chance, mem="32M", says=[r"REPORT memory: 6 passed, 0 failed"]),
             Fate("smp", name="smp2", cpus=2, mem="16M"),
+            Fate("x2apic", name="x2apic2", cpus=2, mem="16M",
+                 says=[r"REPORT x2apic2: 83 passed, 0 failed"]),
         ],
         "processor": [
             Fate("paging", chance, mem="16M"),
@@ -41,6 +43,8 @@ def machines(seed):
             Fate("exceptions", mem="16M"),
             Fate("selfmod", chance, mem="16M"),
             Fate("smp", name="smp4", cpus=4, mem="16M"),
+            Fate("x2apic", name="x2apic4", cpus=4, mem="16M",
+                 says=[r"REPORT x2apic4: 87 passed, 0 failed"]),
         ],
         "ends": [
             Fate("badexit", name="exit3", mem="8M", code=3, reason="exit-port"),
@@ -94,9 +98,25 @@ def mmio(smp, seed):
     return run
 
 
+def events(smp, seed):
+    """Events whose delivery needs what is in swap. The guest counts what came back for it."""
+    def run(task):
+        result = boot(task, [guest("events", f"seed={seed}", mem="32M", cpus=2)], ram="96M", smp=smp,
+                      swap="64M")
+        end = result.expect_end("events")
+        said = "".join(result.said("events"))
+        expect("REPORT events: 119 passed, 0 failed" in said, "events did not check all that it has")
+        said = re.search(r"events: (\d+) pages came back", said)
+        expect(said and 5000 < int(said[1]) <= int(end["swapin"]),
+               f"{end['swapin']} pages came back, and events says {said and said[1]}")
+    return run
+
+
 def jobs(settings):
     found = []
     for smp in settings.smps(2, 1, 4):
+        found.append(Job(f"guest/smp{smp}/events", events(smp, settings.seed), quick=smp == 2,
+                         needs=("build/debug", "build/guests")))
         found.append(Job(f"guest/smp{smp}/mmio", mmio(smp, settings.seed), quick=smp == 2,
                          needs=("build/debug", "build/guests")))
         for name, fates in machines(settings.seed).items():

@@ -201,7 +201,7 @@ def long_jobs():
 
 
 def jobs(settings):
-    return long_jobs() + [
+    return [
         Job("build/linux", build, alone=True),
         alone("acpi", PLAIN, status="poweroff", reason="acpi-s5"),
         alone("two_vcpus", PLAIN, status="poweroff", reason="acpi-s5"),
@@ -210,4 +210,4 @@ def jobs(settings):
         Job("linux/console", at_the_console, ("build/debug", "build/linux")),
         Job("linux/overcommit", overcommit, ("build/debug", "build/linux"),
             cases=tuple(f"linux/overcommit/debian{i}" for i in (1, 2, 3))),
-    ]
+    ] + long_jobs()

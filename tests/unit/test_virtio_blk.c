@@ -218,7 +218,7 @@ static u32 device_serve(u16 head, u8 status)
 
 		assert_true((header.sector + d->bytes / SECTOR_SIZE) <= NR_SECTORS);
 		assert_int_equal(!!(d->flags & DESC_WRITE), header.op == REQUEST_IN);
-		if (status == STATUS_OK)
+		if (status == REQUEST_OK)
 			memcpy(header.op == REQUEST_IN ? memory : disk,
 			       header.op == REQUEST_IN ? disk : memory, d->bytes);
 		written += header.op == REQUEST_IN ? d->bytes : 0;
@@ -297,7 +297,7 @@ static void start(u64 features, u16 queue_max)
 	blkdev_open_area(&disks[0].dev, 0, NR_SECTORS);
 }
 
-#define USUAL (F_SEG_MAX | F_FLUSH | VIRTIO_F_INDIRECT)
+#define USUAL (VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_FLUSH | VIRTIO_F_INDIRECT)
 
 static int setup(void **state)
 {
@@ -341,7 +341,7 @@ static void one_request(void **state)
 	assert_int_equal(device.nr_pending, 1);
 	device.handler();
 	assert_int_equal(requests[0].done, 0);
-	device_answer(0, STATUS_OK);
+	device_answer(0, REQUEST_OK);
 	device.handler();
 	device.handler();
 	assert_int_equal(requests[0].done, 1);
@@ -386,7 +386,7 @@ static void random_order(u64 features, u16 queue_max, u32 steps)
 		}
 		device_look();
 		while (device.nr_pending && rng_percent(&rng, 45))
-			device_answer(rng_below(&rng, device.nr_pending), STATUS_OK);
+			device_answer(rng_below(&rng, device.nr_pending), REQUEST_OK);
 		if (rng_percent(&rng, 50))
 			device.handler();
 		for (i = 0; i < NR_REQUESTS; i++) {
@@ -405,7 +405,7 @@ static void random_order(u64 features, u16 queue_max, u32 steps)
 		}
 	}
 	while (device.nr_pending)
-		device_answer(0, STATUS_OK);
+		device_answer(0, REQUEST_OK);
 	device.handler();
 	assert_int_equal(disks[0].busy, 0);
 	assert_true(ends > steps / 10);
@@ -421,7 +421,7 @@ static void any_order_indirect(void **state)
 static void any_order_without_indirect(void **state)
 {
 	(void)state;
-	random_order(F_SEG_MAX, 128, 20000);
+	random_order(VIRTIO_BLK_F_SEG_MAX, 128, 20000);
 }
 
 static void short_queues(void **state)
@@ -441,7 +441,7 @@ static void largest_request(void **state)
 		device.data[i] = i / 7;
 	assert_int_equal(go(0, BLK_READ, 0, 32), 0);
 	device_look();
-	device_answer(0, STATUS_OK);
+	device_answer(0, REQUEST_OK);
 	device.handler();
 	assert_int_equal(requests[0].rq.status, 0);
 	assert_memory_equal(host_virt(requests[0].memory), device.data, 32 * PAGE_SIZE);
@@ -455,7 +455,7 @@ static void flush_is_asked_for(void **state)
 	assert_int_equal(go(0, BLK_FLUSH, 0, 0), 0);
 	assert_int_equal(requests[0].done, 0);
 	device_look();
-	device_answer(0, STATUS_OK);
+	device_answer(0, REQUEST_OK);
 	device.handler();
 	assert_int_equal(requests[0].rq.status, 0);
 	assert_int_equal(device.nr_flushes, 1);
@@ -464,7 +464,7 @@ static void flush_is_asked_for(void **state)
 static void flush_of_a_disk_without_a_cache(void **state)
 {
 	(void)state;
-	start(VIRTIO_F_INDIRECT | F_SEG_MAX, 256);
+	start(VIRTIO_F_INDIRECT | VIRTIO_BLK_F_SEG_MAX, 256);
 	assert_int_equal(go(0, BLK_FLUSH, 0, 0), 0);
 	assert_int_equal(requests[0].done, 1);
 	assert_int_equal(requests[0].rq.status, 0);
@@ -488,7 +488,7 @@ static void read_only_disk(void **state)
 	struct blk_request rq = {.op = BLK_WRITE, .nr_segments = 1, .segments = &s};
 
 	(void)state;
-	start(USUAL | F_RO, 256);
+	start(USUAL | VIRTIO_BLK_F_RO, 256);
 	assert_int_equal(blkdev_check(&disks[0].dev, &rq), -EPERM);
 }
 
@@ -519,7 +519,7 @@ static void short_answers(void **state)
 	assert_int_equal(go(1, BLK_READ, 0, 2), 0);
 	device_look();
 	device_give(device.pending[0], 2 * PAGE_SIZE + 1); /* the status is still NONE */
-	device_serve(device.pending[1], STATUS_OK);
+	device_serve(device.pending[1], REQUEST_OK);
 	device_give(device.pending[1], PAGE_SIZE + 1);
 	device.handler();
 	assert_int_equal(requests[0].rq.status, -EIO);
@@ -569,7 +569,7 @@ static void head_that_is_not_in_use(void **state)
 static void head_inside_a_chain(void **state)
 {
 	(void)state;
-	three_requests(F_SEG_MAX);
+	three_requests(VIRTIO_BLK_F_SEG_MAX);
 	device_give(device.pending[1] + 1, 513);
 	expect_gone(3);
 }
@@ -594,7 +594,7 @@ static void the_same_answer_twice(void **state)
 {
 	(void)state;
 	three_requests(USUAL);
-	device_give(device.pending[0], device_serve(device.pending[0], STATUS_OK));
+	device_give(device.pending[0], device_serve(device.pending[0], REQUEST_OK));
 	device_give(device.pending[0], PAGE_SIZE + 1);
 	device.handler();
 	assert_int_equal(requests[0].rq.status, 0);
@@ -610,7 +610,7 @@ static void random_answers(void **state)
 
 	for (u32 n = 0; n < 300; n++) {
 		setup(state);
-		three_requests(n % 2 ? USUAL : F_SEG_MAX);
+		three_requests(n % 2 ? USUAL : VIRTIO_BLK_F_SEG_MAX);
 		for (u32 i = 0; i < 4; i++) {
 			device_give(rng_percent(&rng, 50) ? rng_below(&rng, 140) : rng_next(&rng),
 				    rng_next(&rng));
@@ -656,7 +656,7 @@ static void declined_with_a_line(void **state)
 	expect_declined("its queue is too short");
 	device.seg_max = 0;
 	expect_declined("too small for a page");
-	device.features |= F_SIZE_MAX;
+	device.features |= VIRTIO_BLK_F_SIZE_MAX;
 	device.size_max = 2048;
 	expect_declined("too small for a page");
 	device.no_vector = true;

@@ -138,7 +138,7 @@ static int setup(void **state)
 
 static void what_it_says_of_itself(unused void **state)
 {
-	const struct virtio_disk_config *config = b.dev.config;
+	const struct virtio_blk_config *config = b.dev.config;
 
 	assert_int_equal(b.dev.kind->id, 2);
 	assert_int_equal(b.dev.kind->class_code, 0x010000);

@@ -30,48 +30,24 @@
 #include "vmm/guest_mem.h"
 #include "vmm/vm.h"
 
-#define VENDOR         0x1af4u
-#define DEVICE_BASE    0x1040u /* plus the kind's id */
 #define BAR_BYTES      (8 * PAGE_SIZE)
 #define TURN_REQUESTS  32
 
 enum { PAGE_COMMON, PAGE_ISR, PAGE_CONFIG, PAGE_NOTIFY };
 
-/* Features, device status, ISR. */
-#define VERSION_1 (1ull << 32)
-enum { STATUS_DRIVER_OK = 0x04, STATUS_FEATURES_OK = 0x08, STATUS_NEEDS_RESET = 0x40 };
 enum { ISR_QUEUE = 1, ISR_CONFIG = 2 };
 
 /* The capabilities: id, link, length, group of registers, BAR 0, where in it, how much. All queues are
  * notified at one place: the multiplier, the last dword, is 0. */
 #define AT(page) 0, (page) << 4, 0, 0, 0, 0x10, 0, 0
 static const u8 capabilities[] = {
-	0x09, 0x50, 16, 1, 0, 0, 0, 0, AT(PAGE_COMMON),
-	0x09, 0x60, 16, 3, 0, 0, 0, 0, AT(PAGE_ISR),
-	0x09, 0x70, 16, 4, 0, 0, 0, 0, AT(PAGE_CONFIG),
-	0x09, 0x84, 20, 2, 0, 0, 0, 0, AT(PAGE_NOTIFY), 0, 0, 0, 0,
+	0x09, 0x50, 16, BLOCK_COMMON, 0, 0, 0, 0, AT(PAGE_COMMON),
+	0x09, 0x60, 16, BLOCK_ISR, 0, 0, 0, 0, AT(PAGE_ISR),
+	0x09, 0x70, 16, BLOCK_DEVICE, 0, 0, 0, 0, AT(PAGE_CONFIG),
+	0x09, 0x84, 20, BLOCK_NOTIFY, 0, 0, 0, 0, AT(PAGE_NOTIFY), 0, 0, 0, 0,
 };
 static_assert(0x40 + sizeof(capabilities) == 0x84, "the last link leads to the bus's MSI-X");
 
-/* Common configuration. */
-enum {
-	DEVICE_FEATURE_SELECT = 0, DEVICE_FEATURE = 4, DRIVER_FEATURE_SELECT = 8, DRIVER_FEATURE = 12,
-	CONFIG_VECTOR = 16, NUM_QUEUES = 18, DEVICE_STATUS = 20,
-	QUEUE_SELECT = 22, QUEUE_SIZE = 24, QUEUE_VECTOR = 26, QUEUE_ENABLE = 28, QUEUE_RINGS = 32,
-	COMMON_END = 56,
-};
-
-/* Rings. */
-struct descriptor {
-	u64 at;
-	u32 bytes;
-	u16 flags, next;
-};
-struct used_element {
-	u32 head, written;
-};
-enum { DESC_NEXT = 1, DESC_WRITE = 2, DESC_INDIRECT = 4 };
-enum { AVAIL_NO_INTERRUPT = 1 };
 enum { RING_FLAGS = 0, RING_INDEX = 2, RING_ENTRIES = 4 };
 
 static struct virtio_dev *device_of(struct pci_function *f)
@@ -123,7 +99,7 @@ static void status_write(struct virtio_dev *d, u8 value)
 		reset(d);
 		return;
 	}
-	if ((d->accepted & ~d->offered) || !(d->accepted & VERSION_1))
+	if ((d->accepted & ~d->offered) || !(d->accepted & VIRTIO_F_VERSION1))
 		value &= ~STATUS_FEATURES_OK;
 	d->status |= value & ~STATUS_NEEDS_RESET;
 }
@@ -134,7 +110,7 @@ static void status_write(struct virtio_dev *d, u8 value)
  * Return 0; -EINVAL: it makes no sense; or as guest_read. */
 static int chain_read(struct vcpu *v, const struct virtio_queue *q, u16 i, struct virtio_chain *c)
 {
-	struct descriptor e;
+	struct vring_desc e;
 
 	c->nr = c->nr_readable = 0;
 	do {
@@ -155,7 +131,7 @@ static int chain_read(struct vcpu *v, const struct virtio_queue *q, u16 i, struc
 
 static int used_put(struct vcpu *v, struct virtio_queue *q, u16 head, u32 written)
 {
-	const struct used_element e = {head, written};
+	const struct vring_used_element e = {head, written};
 	u16 next = q->next_used + 1;
 	u64 at = q->used + RING_ENTRIES + q->next_used % q->size * sizeof(e);
 	int err = guest_write(v, gpa(at), &e, sizeof(e));
@@ -277,32 +253,32 @@ static u64 *ring_address(struct virtio_queue *q, u64 offset)
 {
 	u64 *const ring[] = {&q->desc, &q->avail, &q->used};
 
-	return ring[(offset - QUEUE_RINGS) / 8];
+	return ring[(offset - COMMON_QUEUE_DESC) / 8];
 }
 
 static u64 queue_read(struct virtio_queue *q, u64 offset)
 {
 	switch (offset) {
-	case QUEUE_SIZE: return q->size;
-	case QUEUE_VECTOR: return q->vector;
-	case QUEUE_ENABLE: return q->enabled;
+	case COMMON_QUEUE_SIZE: return q->size;
+	case COMMON_QUEUE_VECTOR: return q->vector;
+	case COMMON_QUEUE_ENABLE: return q->enabled;
 	}
-	return offset >= QUEUE_RINGS ? *ring_address(q, offset) >> 8 * (offset % 8) : 0;
+	return offset >= COMMON_QUEUE_DESC ? *ring_address(q, offset) >> 8 * (offset % 8) : 0;
 }
 
 static u64 common_read(struct virtio_dev *d, u64 offset)
 {
 	switch (offset) {
-	case DEVICE_FEATURE_SELECT: return d->feature_select;
-	case DEVICE_FEATURE: return half(d->offered, d->feature_select);
-	case DRIVER_FEATURE_SELECT: return d->driver_feature_select;
-	case DRIVER_FEATURE: return half(d->accepted, d->driver_feature_select);
-	case CONFIG_VECTOR: return d->config_vector;
-	case NUM_QUEUES: return d->kind->nr_queues;
-	case DEVICE_STATUS: return d->status;
-	case QUEUE_SELECT: return d->queue_select;
+	case COMMON_DEVICE_SELECT: return d->feature_select;
+	case COMMON_DEVICE_FEATURES: return half(d->offered, d->feature_select);
+	case COMMON_DRIVER_SELECT: return d->driver_feature_select;
+	case COMMON_DRIVER_FEATURES: return half(d->accepted, d->driver_feature_select);
+	case COMMON_CONFIG_VECTOR: return d->config_vector;
+	case COMMON_NR_QUEUES: return d->kind->nr_queues;
+	case COMMON_STATUS: return d->status;
+	case COMMON_QUEUE_SELECT: return d->queue_select;
 	}
-	return selected(d) && offset < COMMON_END ? queue_read(selected(d), offset) : 0;
+	return selected(d) && offset < COMMON_BYTES ? queue_read(selected(d), offset) : 0;
 }
 
 static u16 vector_or_none(const struct virtio_dev *d, u16 value)
@@ -313,15 +289,15 @@ static u16 vector_or_none(const struct virtio_dev *d, u16 value)
 static void queue_write(struct virtio_dev *d, struct virtio_queue *q, u64 offset, unsigned int bytes,
 			u64 value)
 {
-	if (offset == QUEUE_VECTOR)
+	if (offset == COMMON_QUEUE_VECTOR)
 		q->vector = vector_or_none(d, value);
 	if (q->enabled) /* I2 */
 		return;
-	if (offset == QUEUE_ENABLE)
+	if (offset == COMMON_QUEUE_ENABLE)
 		q->enabled = value == 1;
-	if (offset == QUEUE_SIZE && value && value <= VIRTIO_QUEUE_ENTRIES && !(value & (value - 1)))
+	if (offset == COMMON_QUEUE_SIZE && value && value <= VIRTIO_QUEUE_ENTRIES && !(value & (value - 1)))
 		q->size = value;
-	if (offset >= QUEUE_RINGS && offset % 8 + bytes <= 8)
+	if (offset >= COMMON_QUEUE_DESC && offset % 8 + bytes <= 8)
 		memcpy((u8 *)ring_address(q, offset) + offset % 8, &value, bytes);
 }
 
@@ -336,14 +312,14 @@ static void driver_feature_write(struct virtio_dev *d, u32 value)
 static void common_write(struct virtio_dev *d, u64 offset, unsigned int bytes, u64 value)
 {
 	switch (offset) {
-	case DEVICE_FEATURE_SELECT: d->feature_select = value; return;
-	case DRIVER_FEATURE_SELECT: d->driver_feature_select = value; return;
-	case DRIVER_FEATURE: driver_feature_write(d, value); return;
-	case CONFIG_VECTOR: d->config_vector = vector_or_none(d, value); return;
-	case DEVICE_STATUS: status_write(d, value); return;
-	case QUEUE_SELECT: d->queue_select = value; return;
+	case COMMON_DEVICE_SELECT: d->feature_select = value; return;
+	case COMMON_DRIVER_SELECT: d->driver_feature_select = value; return;
+	case COMMON_DRIVER_FEATURES: driver_feature_write(d, value); return;
+	case COMMON_CONFIG_VECTOR: d->config_vector = vector_or_none(d, value); return;
+	case COMMON_STATUS: status_write(d, value); return;
+	case COMMON_QUEUE_SELECT: d->queue_select = value; return;
 	}
-	if (selected(d) && offset < COMMON_END)
+	if (selected(d) && offset < COMMON_BYTES)
 		queue_write(d, selected(d), offset, bytes, value);
 }
 
@@ -394,12 +370,12 @@ static const struct io_ops virtio_io = {.name = "virtio", .read = virtio_read, .
 void virtio_dev_attach(struct virtio_dev *d, struct pci_bus *bus, const struct virtio_kind *kind,
 		       u64 features, const void *config)
 {
-	u16 id = DEVICE_BASE + kind->id;
+	u16 id = VIRTIO_PCI_DEVICE + kind->id;
 
-	CHECK(kind->nr_queues <= VIRTIO_MAX_QUEUES && (features & VERSION_1), "virtio %s", kind->name);
+	CHECK(kind->nr_queues <= VIRTIO_MAX_QUEUES && (features & VIRTIO_F_VERSION1), "virtio %s", kind->name);
 	*d = (struct virtio_dev){
 		.kind = kind, .config = config, .offered = features,
-		.pci = {.vendor = VENDOR, .device = id, .subsystem = id, .class_code = kind->class_code,
+		.pci = {.vendor = VIRTIO_VENDOR, .device = id, .subsystem = id, .class_code = kind->class_code,
 			.bar_bytes = BAR_BYTES, .nr_vectors = 1 + kind->nr_queues, .ops = &virtio_io,
 			.capabilities = capabilities, .capability_bytes = sizeof(capabilities)},
 	};

@@ -10,6 +10,7 @@
  * Source: OASIS Virtual I/O Device (VIRTIO) 1.1: "Basic Facilities", "Virtio Over PCI Bus". */
 #pragma once
 
+#include "lib/virtio.h"
 #include "sched/mutex.h"
 #include "vmm/devices/pci_bus.h"
 
@@ -61,7 +62,7 @@ struct virtio_dev {
 				      * sleeps */
 	const struct virtio_kind *kind; /* [o] */
 	const void *config;          /* [o] kind->config_bytes of the device's own configuration */
-	u64 offered;                 /* [o] features, VIRTIO_F_VERSION_1 among them */
+	u64 offered;                 /* [o] features, VIRTIO_F_VERSION1 among them */
 	u64 accepted;
 	u32 feature_select, driver_feature_select;
 	u8 status;

@@ -26,21 +26,7 @@
 #include "vmm/guest_mem.h"
 #include "vmm/vm.h"
 
-#define F_SEG_MAX  (1ull << 2)
-#define F_RO       (1ull << 5)
-#define F_BLK_SIZE (1ull << 6)
-#define F_FLUSH    (1ull << 9)
-#define VERSION_1  (1ull << 32)
-
-enum { TYPE_IN = 0, TYPE_OUT = 1, TYPE_FLUSH = 4, TYPE_GET_ID = 8 };
-enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
-
 #define SERIAL_BYTES 20
-
-struct header {
-	u32 type, reserved;
-	u64 sector;
-};
 
 /* One row of the figure above. */
 struct stream {
@@ -52,7 +38,7 @@ struct stream {
 struct request {
 	struct virtio_disk *disk;
 	struct vcpu *v;
-	struct header header;
+	struct virtio_blk_header header;
 	struct stream in, out; /* as the device sees it: what it reads, what it writes */
 	u64 written;
 };
@@ -117,7 +103,7 @@ static int move_piece(struct request *r, u64 sector, u32 bytes)
 
 	if (vcpu_must_leave(r->v)) /* a request may be as long as the disk */
 		return -EINTR;
-	if (r->header.type == TYPE_IN) {
+	if (r->header.type == REQUEST_IN) {
 		err = guest_disk_read(disk, sector, bytes);
 		return err ? err : give(r, disk->buffer, bytes);
 	}
@@ -149,17 +135,17 @@ static int carry_out(struct request *r)
 	int err;
 
 	switch (r->header.type) {
-	case TYPE_IN:
+	case REQUEST_IN:
 		return move_data(r, r->out.left - 1);
-	case TYPE_OUT:
+	case REQUEST_OUT:
 		if (b->disk.read_only)
 			return -EIO;
 		err = move_data(r, r->in.left);
 		/* A driver that knows of no flush takes what was written for safe. */
-		return err || (b->dev.accepted & F_FLUSH) ? err : guest_disk_flush(&b->disk);
-	case TYPE_FLUSH:
+		return err || (b->dev.accepted & VIRTIO_BLK_F_FLUSH) ? err : guest_disk_flush(&b->disk);
+	case REQUEST_FLUSH:
 		return guest_disk_flush(&b->disk);
-	case TYPE_GET_ID:
+	case REQUEST_GET_ID:
 		memcpy(serial, r->v->vm->config.name,
 		       strnlen(r->v->vm->config.name, sizeof(serial)));
 		return give(r, serial, (u32)MIN(r->out.left - 1, sizeof(serial)));
@@ -197,21 +183,21 @@ static int serve(struct virtio_dev *d, struct vcpu *v, unused u32 queue,
 		err = carry_out(&r);
 	if (err == -ENOMEM || err == -EINTR)
 		return err;
-	return give_status(&r, err == -EOPNOTSUPP ? S_UNSUPP : err ? S_IOERR : S_OK);
+	return give_status(&r, err == -EOPNOTSUPP ? REQUEST_UNSUPP : err ? REQUEST_IOERR : REQUEST_OK);
 }
 
 static const struct virtio_kind virtio_disk_kind = {
 	.name = "virtio disk", .id = 2, .class_code = 0x010000, .nr_queues = 1,
-	.config_bytes = sizeof(struct virtio_disk_config), .serve = serve,
+	.config_bytes = sizeof(struct virtio_blk_config), .serve = serve,
 };
 
 void virtio_disk_attach(struct virtio_disk *b, struct pci_bus *bus, const struct guest_disk *disk)
 {
 	b->disk = *disk;
-	b->config = (struct virtio_disk_config){
+	b->config = (struct virtio_blk_config){
 		.capacity = disk->nr_sectors, .seg_max = VIRTIO_CHAIN_BUFFERS - 2,
 		.blk_size = SECTOR_SIZE,
 	};
-	u64 features = VERSION_1 | F_SEG_MAX | F_BLK_SIZE | F_FLUSH | (disk->read_only ? F_RO : 0);
+	u64 features = VIRTIO_F_VERSION1 | VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_BLK_SIZE | VIRTIO_BLK_F_FLUSH | (disk->read_only ? VIRTIO_BLK_F_RO : 0);
 	virtio_dev_attach(&b->dev, bus, &virtio_disk_kind, features, &b->config);
 }

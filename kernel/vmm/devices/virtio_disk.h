@@ -5,18 +5,9 @@
 #include "vmm/devices/guest_disk.h"
 #include "vmm/devices/virtio_dev.h"
 
-struct virtio_disk_config {
-	u64 capacity; /* sectors of 512 bytes, whatever blk_size says */
-	u32 size_max, seg_max;
-	u16 cylinders;
-	u8 heads, sectors;
-	u32 blk_size;
-};
-static_assert(sizeof(struct virtio_disk_config) == 24, "as the guest finds it");
-
 struct virtio_disk {
 	struct virtio_dev dev;
-	struct virtio_disk_config config; /* [o] */
+	struct virtio_blk_config config; /* [o] */
 	struct guest_disk disk;           /* dev.lock: its buffer is the request's that is served */
 };
 

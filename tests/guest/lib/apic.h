@@ -10,19 +10,40 @@ enum apic_reg {
 	APIC_ID = 0x20,
 	APIC_VERSION = 0x30,
 	APIC_TPR = 0x80,
+	APIC_PPR = 0xa0,
 	APIC_EOI = 0xb0,
 	APIC_LDR = 0xd0,
 	APIC_DFR = 0xe0,
 	APIC_SPIV = 0xf0,
+	APIC_ISR = 0x100, /* eight of each, 16 bytes apart */
+	APIC_TMR = 0x180,
+	APIC_IRR = 0x200,
+	APIC_ESR = 0x280,
 	APIC_ICR_LOW = 0x300,
 	APIC_ICR_HIGH = 0x310,
 	APIC_LVT_TIMER = 0x320,
+	APIC_LVT_THERMAL = 0x330,
+	APIC_LVT_COUNTERS = 0x340,
+	APIC_LVT_LINT0 = 0x350,
+	APIC_LVT_LINT1 = 0x360,
+	APIC_LVT_ERROR = 0x370,
+	APIC_TIMER_INIT = 0x380,
+	APIC_TIMER_NOW = 0x390,
+	APIC_TIMER_DIVIDE = 0x3e0,
+	APIC_SELF_IPI = 0x3f0, /* x2APIC alone */
 };
+
+#define LVT_MASKED   (1u << 16)
+#define LVT_EXTINT   (7u << 8)
+#define LVT_PERIODIC (1u << 17)
+#define LVT_DEADLINE (2u << 17)
+#define DIVIDE_BY_1  0xbu
 
 #define ICR_NMI       (4u << 8)
 #define ICR_INIT      (5u << 8)
 #define ICR_STARTUP   (6u << 8)
 #define ICR_PENDING   (1u << 12)
+#define ICR_LOGICAL   (1u << 11)
 #define ICR_ASSERT    (1u << 14)
 #define ICR_TO_SELF   (1u << 18)
 #define ICR_TO_OTHERS (3u << 18)

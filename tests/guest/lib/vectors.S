@@ -16,6 +16,7 @@ vector_entries:
 	.set	vector, vector + 1
 	.endr
 
+	.globl trap_common			/* vector and error code pushed: to C and back */
 trap_common:
 	push	%rax
 	push	%rbx
