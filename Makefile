@@ -67,6 +67,7 @@ kernel: $(OUT)/neap.elf $(OUT)/neap.asm $(OUT)/neap.sym
 include tests/guest/guest.mk
 UNIT_GENERATED := $(FONT)
 include tests/unit/unit.mk
+include tests/fuzz/fuzz.mk
 
 $(OUT)/obj/%.c.o: %.c Makefile | $(FONT)
 	@mkdir -p $(@D)
@@ -178,6 +179,7 @@ help:
 	@echo 'make stress        the long forms: Linux in many ways, stress-ng, memtester'
 	@echo 'make unit          the host tests alone; TEST=name chooses one'
 	@echo 'make audit-selftest  plant corruptions and see each reported by name'
+	@echo 'make fuzz          the fuzz targets for FUZZ_SECONDS=10 each; FUZZ=name FUZZ_MIN=85'
 	@echo 'make bench         measure in instructions, against the table of docs/design.md'
 	@echo 'make bench-trace   the same, with VMLOAD, WRMSR, locked operations per event'
 	@echo 'make bench-scale   what a fault costs in 64 MiB to 8 GiB, with 1 to 32 guests'

@@ -776,8 +776,9 @@ static void shooter(unsigned int index)
 static void shot_wait(void)
 {
 	irq_on();
-	for (u32 i = 0; i < 300000 && (__atomic_load_n(shot, __ATOMIC_ACQUIRE) || nr_events < 2);
-	     i++)
+	while (__atomic_load_n(shot, __ATOMIC_ACQUIRE)) /* as long as the other one takes */
+		cpu_relax();
+	for (u32 i = 0; i < 300000 && nr_events < 2; i++)
 		cpu_relax();
 	for (u32 i = 0; i < 100; i++) /* one too many would come here */
 		cpu_relax();

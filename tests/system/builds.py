@@ -76,6 +76,7 @@ def jobs(settings):
     return built + [
         Job("build/guests", lambda task: make(task, "guests"), quick=True, alone=True),
         Job("build/unit", lambda task: make(task, "unit-build"), quick=True, alone=True),
+        Job("build/fuzz", lambda task: make(task, "fuzz-build"), alone=True),
         Job("tree/compile_commands", compile_commands, needs=("build/release",)),
         Job("tree/lint", tool("python3", "tools/layers.py", "build"), needs=("build/release",),
             quick=True),

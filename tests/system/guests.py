@@ -115,7 +115,7 @@ def events(smp, seed):
 def jobs(settings):
     found = []
     for smp in settings.smps(2, 1, 4):
-        found.append(Job(f"guest/smp{smp}/events", events(smp, settings.seed), quick=smp == 2,
+        found.append(Job(f"guest/smp{smp}/events", events(smp, settings.seed),
                          needs=("build/debug", "build/guests")))
         found.append(Job(f"guest/smp{smp}/mmio", mmio(smp, settings.seed), quick=smp == 2,
                          needs=("build/debug", "build/guests")))

@@ -8,6 +8,7 @@ import bench_rows
 import boards
 import builds
 import disks
+import fuzz
 import guests
 import hostile
 import kernel_suites
@@ -20,7 +21,7 @@ import swap
 import swap_faults
 
 # A build must stand before whoever needs it.
-MODULES = [builds, linux, linux_disks, kernel_suites, hostile, guests, bad_input, boards, batch, disks, swap,
+MODULES = [builds, linux, linux_disks, kernel_suites, hostile, fuzz, guests, bad_input, boards, batch, disks, swap,
            swap_faults, meter, monitor, on_host, bench_rows]
 
 

@@ -360,7 +360,7 @@ int host_reset(void **state)
 	last_error = 0;
 	nr_errors = 0;
 	host_fail_every(0);
-	for (size_t at = 0; at < NR_PAGES; at++) {
+	for (size_t at = 0; nr_used && at < NR_PAGES; at++) {
 		if (page_used[at])
 			host_page_put((FIRST_PFN + at) * PAGE_SIZE);
 	}

@@ -497,7 +497,9 @@ int lapic_set_base(struct lapic *l, u64 value)
 		return 0;
 	atomic_store(&l->base, mode);
 	l->icr_high = 0;
-	if (!mode)
+	if (!mode) {
 		lapic_reset(l);
+		hvm->set_tpr(l->vcpu, 0);
+	}
 	return 0;
 }
