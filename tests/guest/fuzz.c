@@ -3,7 +3,7 @@
  *
  * seed=N    which course (1)
  * steps=N   how long it is (100000)
- * halts=N   HLT so often at most (100): each is a wait
+ * halts=N   HLT so often at most: each is a wait
  * tell=N    say which step comes, each from the N-th on: where did it end?
  *
  * Each step is one thing out of the table at the end: ports and addresses of every device and of none,
@@ -403,8 +403,8 @@ static void step_translations(void)
 	}
 }
 
-/* The timer is periodic: QEMU's VMRUN forgets the shadow of an STI, so what comes between it and HLT is
- * taken before, and wakes nobody. */
+/* The timer is periodic: an emulator may lose the shadow of an STI when the guest is left right behind it, and
+ * what is taken between it and HLT wakes nobody. */
 static void step_halt(void)
 {
 	u64 apic_base;
@@ -491,7 +491,7 @@ int guest_main(void)
 	u64 tell = guest_arg_number("tell", ~0ull);
 	u32 weights = 0;
 
-	halts_left = guest_arg_number("halts", 100);
+	halts_left = guest_arg_number("halts", ~0ull);
 	chance = guest_arg_number("seed", 1) * 0x9e3779b97f4a7c15ull | 1;
 	prepare();
 	for (u32 i = 0; i < ARRAY_SIZE(steps); i++)

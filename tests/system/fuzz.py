@@ -45,18 +45,15 @@ def anything_at_all(steps, seed, smp, timeout):
     return run
 
 
-def guest_job(name, steps, seed, smp, timeout):
+def guest_job(name, steps, seed, smp, timeout, stress=False):
     return Job(name, anything_at_all(steps, seed, smp, timeout), cases=(f"{name}/guest", f"{name}/neighbour"),
-               needs=("build/debug", "build/guests"))
+               needs=("build/debug", "build/guests"), stress=stress)
 
 
 def jobs(settings):
     names = [path.stem[len("fuzz_"):] for path in sorted((settings.root / "tests/fuzz").glob("fuzz_*.c"))]
     return [guest_job(f"fuzz/guest/smp{smp}", STEPS, settings.seed, smp, 240)
             for smp in settings.smps(2)] + \
-           [Job(f"fuzz/{name}", target(name), needs=("build/fuzz",)) for name in names]
-
-
-def stress_jobs(settings):
-    return [guest_job(f"stress/fuzz/smp{smp}", STRESS_STEPS, settings.seed + 1, smp, 1800)
+           [Job(f"fuzz/{name}", target(name), needs=("build/fuzz",)) for name in names] + \
+           [guest_job(f"fuzz/long/smp{smp}", STRESS_STEPS, settings.seed + 1, smp, 1800, stress=True)
             for smp in settings.smps(2)]

@@ -937,7 +937,23 @@ static void periodic(unused void **state)
 	assert_int_equal(fired(2, 0x61), 0);
 	vmm_host_clock(1);
 	assert_int_equal(fired(2, 0x61), 1);
-	set(2, LVT_TIMER, 0x61); /* another mode: it stops */
+	vmm_host_clock(400000);
+	set(2, LVT_TIMER, 0x61); /* this period is the last */
+	assert_int_equal(get(2, TIMER_NOW), 600000);
+	vmm_host_clock(599999);
+	assert_int_equal(fired(2, 0x61), 0);
+	vmm_host_clock(1000000000);
+	assert_int_equal(fired(2, 0x61), 1);
+	set(2, TIMER_INIT, 1000000);
+	vmm_host_clock(400000);
+	set(2, LVT_TIMER, 0x61 | PERIODIC); /* and from here on more follow */
+	vmm_host_clock(599999);
+	assert_int_equal(fired(2, 0x61), 0);
+	vmm_host_clock(1);
+	assert_int_equal(fired(2, 0x61), 1);
+	vmm_host_clock(1000000);
+	assert_int_equal(fired(2, 0x61), 1);
+	set(2, LVT_TIMER, 0x61 | DEADLINE); /* disarmed */
 	vmm_host_clock(1000000000);
 	assert_int_equal(fired(2, 0x61), 0);
 	set(2, LVT_TIMER, 0x61 | PERIODIC);

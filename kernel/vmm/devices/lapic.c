@@ -384,10 +384,11 @@ static void spiv_write(struct lapic *l, u32 value)
 
 static void lvt_write(struct lapic *l, u32 *lvt, u32 value)
 {
-	/* Intel SDM: a change to or from TSC-deadline disarms; so do all here. */
-	if (lvt == &l->lvt[LVT_TIMER] && ((*lvt ^ value) & LVT_TIMER_MODE))
-		lapic_timer_stop(&l->timer);
+	u32 old = *lvt, left = lapic_timer_count(&l->timer);
+
 	atomic_store(lvt, (value & ~LVT_STATUS) | (l->spiv & SPIV_ENABLED ? 0 : LVT_MASKED));
+	if (lvt == &l->lvt[LVT_TIMER] && ((old ^ value) & LVT_TIMER_MODE))
+		lapic_timer_set_mode(&l->timer, left);
 }
 
 static void register_write(struct lapic *l, u32 reg, u32 value)

@@ -85,6 +85,15 @@ void lapic_timer_start(struct lapic_timer *t, u32 count)
 	count_down(t, count);
 }
 
+/* Intel SDM, "TSC-Deadline Mode": a change to or from it disarms. Between the others the count goes on. */
+void lapic_timer_set_mode(struct lapic_timer *t, u32 left)
+{
+	if (left && timer_mode(t) != TIMER_DEADLINE)
+		count_down(t, left);
+	else
+		lapic_timer_stop(t);
+}
+
 void lapic_timer_set_divide(struct lapic_timer *t, u32 code)
 {
 	u32 left = lapic_timer_count(t);

@@ -28,6 +28,8 @@ void lapic_timer_stop(struct lapic_timer *t);
 void lapic_timer_reset(struct lapic_timer *t);
 /* lapic_timer_start - the initial count was written: count from there. */
 void lapic_timer_start(struct lapic_timer *t, u32 count);
+/* lapic_timer_set_mode - LVT has another mode now: @left is what was left of the count. */
+void lapic_timer_set_mode(struct lapic_timer *t, u32 left);
 /* lapic_timer_set_divide - what is left of the count goes on at the new pace. */
 void lapic_timer_set_divide(struct lapic_timer *t, u32 code);
 u32 lapic_timer_count(const struct lapic_timer *t);
