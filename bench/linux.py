@@ -120,7 +120,7 @@ def boot_seconds(bare):
 def three_guests(ram):
     """Seconds until three guests have ended that work on 40 MiB each of what they have."""
     words = [word for n in (1, 2, 3) for word in guest_words(
-        f"{BOOT} work.mem=40M work.rounds=60 work.seed={n}", f"debian{n}")]
+        f"{BOOT} work.mem=40M work.rounds=10 work.seed={n}", f"debian{n}")]
     command = [sys.executable, ROOT / "tools/neap", "run", "--batch", "--cpu", CPU, "--ram", ram,
                "--swap", "768M", *words]
     return seconds_between(command, "vm debian1: linux", "SUMMARY machine")

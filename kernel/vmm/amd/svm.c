@@ -389,6 +389,14 @@ static void oracle_enter(struct vcpu *v, struct svm_vcpu *s)
 	race_point("svm.before_vmrun");
 }
 
+/* QEMU's #VMEXIT changes its word of pending interrupts without a lock; one that comes from another thread at
+ * that moment stays in the local APIC, and nobody knows. A write to the task priority makes the emulator look
+ * there (docs/design.md, "Emulators"). */
+static inline void ask_for_interrupts(void)
+{
+	__asm__ volatile("mov %0, %%cr8" : : "r"(0ul) : "memory");
+}
+
 static void svm_run(struct vcpu *v)
 {
 	struct svm_vcpu *s = v->hw;
@@ -445,6 +453,8 @@ static void svm_run(struct vcpu *v)
 	svm_exit_record(v, s);
 	if (unlikely(s->watch))
 		svm_watch_ends(v, s);
+	if (features.tcg)
+		ask_for_interrupts();
 	stgi();
 }
 
