@@ -12,6 +12,8 @@ Machines have one CPU: under TCG a guest that restores its FPU state on another 
 import re
 import sys
 from collections import namedtuple
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from harness import Job, expect
 from machine import boot, guest
@@ -73,6 +75,31 @@ def counters_agree(task):
     expect(not any("unstable" in line or "ibration failed" in line for line in said),
            "\n".join(line for line in said if "tsc" in line.lower()))
     expect("tsc" in said, "its clock is not the time-stamp counter")
+
+
+def refusals(task):
+    """What cannot run is refused in one line that says what to do, and the others go on."""
+    with TemporaryDirectory(prefix="neap-linux-") as scratch:
+        kernel = bytearray(Path(task.settings.root / KERNEL).read_bytes())
+        kernel[0x206:0x208] = b"\x0b\x02"  # boot protocol 2.11
+        old, large = Path(scratch) / "old", Path(scratch) / "large"
+        old.write_bytes(kernel)
+        large.write_bytes(bytes(24 << 20))
+        guests = [guest(KERNEL, PLAIN, name="little", initrd=INITRD, mem="48M"),
+                  guest(KERNEL, PLAIN, name="crowded", initrd=str(large), mem="80M"),
+                  guest(str(old), PLAIN, name="old", mem="96M"),
+                  guest(KERNEL, PLAIN + " x" * 1020, name="wordy", initrd=INITRD, mem="96M"),
+                  guest("hello")]
+        result = boot(task, guests, ram="256M", timeout=60)
+        for name, line in (("little", r"needs \d+ MiB to unpack itself: give the VM mem=\d+M"),
+                           ("crowded", r"no room for its initrd of 24 MiB .*: give the VM mem=\d+M"),
+                           ("old", r"protocol 2\.11"),
+                           ("wordy", r"command line has \d+ bytes, this kernel takes \d+: shorten it")):
+            with task.case(f"linux/refused_{name}"):
+                result.expect_refused(name, line)
+        with task.case("linux/refused_others_run"):
+            result.expect_end("hello")
+            result.expect_status(1)
 
 
 def at_the_console(task):
@@ -206,6 +233,9 @@ def jobs(settings):
         alone("acpi", PLAIN, status="poweroff", reason="acpi-s5"),
         alone("two_vcpus", PLAIN, status="poweroff", reason="acpi-s5"),
         alone("pic_only", PIC_ONLY, status="reset"),
+        Job("linux/refused", refusals, ("build/debug", "build/linux", "build/guests"),
+            cases=tuple(f"linux/refused_{name}"
+                        for name in ("little", "crowded", "old", "wordy", "others_run"))),
         Job("linux/counters", counters_agree, ("build/debug", "build/linux")),
         Job("linux/console", at_the_console, ("build/debug", "build/linux")),
         Job("linux/overcommit", overcommit, ("build/debug", "build/linux"),
