@@ -930,6 +930,7 @@ static void periodic(unused void **state)
 	set(2, TIMER_INIT, 1000000);
 	timer_cancel(&t->timer);
 	vmm_host_clock(3700000);
+	assert_int_equal(get(2, TIMER_NOW), 300000);
 	t->timer.fn(&t->timer);
 	assert_int_equal(fired(2, 0x61), 1);
 	assert_int_equal(get(2, TIMER_NOW), 300000);

@@ -105,9 +105,13 @@ void lapic_timer_set_divide(struct lapic_timer *t, u32 code)
 
 u32 lapic_timer_count(const struct lapic_timer *t)
 {
-	u64 end = atomic_load(&t->end_ns), now = clock_ns();
+	u64 end = atomic_load(&t->end_ns), now = clock_ns(), period = t->period_ns;
 
-	return end > now && timer_mode(t) != TIMER_DEADLINE ? (end - now) >> divisor_log2(t) : 0;
+	if (!end || timer_mode(t) == TIMER_DEADLINE)
+		return 0;
+	if (end <= now && period) /* its function is late; the count is not */
+		end += ((now - end) / period + 1) * period;
+	return end > now ? (end - now) >> divisor_log2(t) : 0;
 }
 
 void lapic_timer_set_deadline(struct lapic_timer *t, u64 tsc, u64 now)
