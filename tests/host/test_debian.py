@@ -3,6 +3,7 @@
 stand in for Debian's, so that no network is asked."""
 
 import gzip
+import lzma
 import os
 import re
 import shutil
@@ -110,7 +111,7 @@ class ArchiveTest(unittest.TestCase):
     def test_modes_and_devices(self):
         modes = {name: stat.filemode(fields["mode"]) for name, (fields, _) in self.entries.items()}
         self.assertEqual(modes, {
-            **dict.fromkeys(("bin", "dev", "lib", "proc", "sys", "tmp"), "drwxr-xr-x"),
+            **dict.fromkeys(("bin", "dev", "lib", "proc", "root", "sys", "tmp"), "drwxr-xr-x"),
             **dict.fromkeys(("bin/busybox", "bin/work", "init", "lib/libw.so.1"), "-rwxr-xr-x"),
             "dev/console": "crw-------", "dev/null": "crw-rw-rw-"})
         for name, major, minor in (("dev/console", 5, 1), ("dev/null", 1, 3)):
@@ -141,6 +142,43 @@ class ArchiveTest(unittest.TestCase):
         listed = subprocess.run([*command, "-t"], input=self.data, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, check=True).stdout.decode().split()
         self.assertEqual(listed, list(self.entries))
+
+
+class FilesTest(HostTest):
+    """What of unpacked packages goes into the guest."""
+
+    def test_kernel_modules_in_the_order_of_their_needs(self):
+        folder = self.dir / "linux/lib/modules/6.1/kernel/drivers"
+        (folder / "virtio").mkdir(parents=True)
+        (folder / "block").mkdir()
+        (folder / "virtio/virtio_ring.ko").write_bytes(b"ring")
+        (folder / "virtio/virtio.ko.xz").write_bytes(lzma.compress(b"virtio"))
+        (folder / "block/virtio_blk.ko").write_bytes(b"blk")
+        (folder / "block/loop.ko").write_bytes(b"loop")
+        self.assertEqual(debian.kernel_modules(self.dir / "linux"), {
+            "lib/modules/0-virtio_ring.ko": b"ring", "lib/modules/1-virtio.ko": b"virtio",
+            "lib/modules/5-virtio_blk.ko": b"blk"})
+
+    def test_programs_bring_their_libraries(self):
+        program = Path(shutil.which("true")).resolve()
+        found = subprocess.run(["ldd", program], stdout=subprocess.PIPE, text=True, check=True).stdout
+        libraries = [Path(path) for path in re.findall(r"(/\S+) \(0x", found)]
+        tools, libc = self.dir / "tools", self.dir / "libc"
+        (tools / "usr/bin").mkdir(parents=True)
+        (libc / "lib").mkdir(parents=True)
+        shutil.copy(program, tools / "usr/bin/nothing")
+        (tools / "usr/bin/script").write_text("#!/bin/sh\n")
+        for library in libraries:
+            shutil.copy(library, libc / "lib" / library.name)
+        files = debian.added_files(["tools"], {"tools": tools, "libc": libc})
+        self.assertEqual(set(files), {"bin/nothing", "bin/script", *(
+            f"lib64/{path.name}" if path.name.startswith("ld-") else f"lib/{path.name}"
+            for path in libraries)})
+        self.assertEqual(files["bin/nothing"], program.read_bytes())
+        with self.assertRaisesRegex(NeapError, "none of its packages has"):
+            debian.added_files(["tools"], {"tools": tools})
+        with self.assertRaisesRegex(NeapError, "libc: there is no program in it"):
+            debian.added_files(["libc"], {"libc": libc})
 
 
 class WorkTest(unittest.TestCase):
@@ -322,6 +360,7 @@ class CommandTest(HostTest):
         self.fails("linux-image-cloud-amd64: apt knows no such", 2, UNKNOWN="linux-image-*")
         self.fails("linux-image-7.*-cloud-amd64: apt knows no such", 2, "--kernel", "7.*")
         self.fails("busybox-static: apt knows no such", 2, UNKNOWN="busybox-static")
+        self.fails("stress-ng: apt knows no such", 2, "--add", "stress-ng", UNKNOWN="stress-ng")
 
     def test_no_network(self):
         self.fails(r"not downloaded: Failed to fetch: Could not resolve \(is there a network", 1,

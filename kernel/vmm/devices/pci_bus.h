@@ -38,7 +38,8 @@ struct pci_function {
 	u32 bar_bytes;            /* [o] of BAR 0, its last page the MSI-X table's: a power of two,
 				   * 1 MiB at most */
 	u32 nr_vectors;           /* [o] 1 to PCI_MSIX_MAX */
-	const struct io_ops *ops; /* [o] who answers in BAR 0 below the last page; gets this struct */
+	const struct io_ops *ops; /* [o] who answers what begins in BAR 0 below the last page; gets this
+				   * struct */
 	const u8 *capabilities;   /* [o] vendor-specific ones, chained from 0x40 on as they stand in
 				   * configuration space; the last one's link is to where they end: the
 				   * bus puts MSI-X there */
