@@ -518,7 +518,8 @@ static u32 shrink(struct mm *mm, bool blind, u32 *looked)
 	return gone;
 }
 
-int mm_evict(struct mm *mm, hva_t at)
+/* evict_once - as mm_evict, without waiting for what is under way. */
+static int evict_once(struct mm *mm, hva_t at)
 {
 	struct batch b = {.mm = mm, .flush_start = ~0ull};
 	const u64 *entry = mm_entry(mm, at.v);
@@ -540,6 +541,20 @@ int mm_evict(struct mm *mm, hva_t at)
 		b.entry[0] = mm_entry(mm, at.v);
 		(void)youth(&b);
 		err = batch_run(&b) ? 0 : -EAGAIN;
+	}
+	return err;
+}
+
+#define EVICT_TRIES 16 /* a page that so many waits do not free is somebody's */
+
+int mm_evict(struct mm *mm, hva_t at)
+{
+	int err = evict_once(mm, at);
+
+	/* It came back while it was being written: it can go again when that has ended. */
+	for (u32 tries = 0; err == -EAGAIN && tries < EVICT_TRIES && swap_wait_write(); tries++) {
+		(void)swap_harvest();
+		err = evict_once(mm, at);
 	}
 	return err;
 }
